@@ -1,0 +1,1 @@
+"""Nipype nodes: read files, call one algorithm, write files."""

@@ -1,0 +1,89 @@
+"""Zero-padded Fourier transforms, shared by everything that convolves.
+
+A volume of shape (X, Y, Z) is transformed on a larger grid of zeros, so that a
+convolution does not wrap round; the result is cropped back. Padding goes at the
+end of each axis: a circular convolution does not care where its zeros are.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.fft import next_fast_len
+
+from .geometry import FloatArray, Triple
+
+Shape3 = tuple[int, int, int]
+
+DEFAULT_PAD = 40.0
+"""Zeros, in mm, between a volume and its periodic image along every axis."""
+
+
+def padded_shape(shape: Shape3, voxel_size: Triple, pad: float) -> Shape3:
+    """Grid that keeps at least `pad` mm of zeros and has fast FFT lengths.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image.
+    voxel_size : (3,) sequence of float
+        Voxel edge lengths in mm.
+    pad : float
+        Millimetres of zeros along each axis; 0 keeps `shape` unchanged.
+
+    Raises
+    ------
+    ValueError
+        If `pad` is negative or not finite.
+    """
+    if not (math.isfinite(pad) and pad >= 0):
+        raise ValueError(f"pad must be zero or a positive length in mm, not {pad}")
+    if pad == 0:
+        return shape
+    x, y, z = (
+        next_fast_len(n + math.ceil(pad / size - 1e-9), real=True)
+        for n, size in zip(shape, voxel_size, strict=True)
+    )
+    return x, y, z
+
+
+def frequencies(shape: Shape3, voxel_size: Triple, device: str | torch.device = "cpu"):
+    """Broadcastable k-space axes of a real-to-complex transform, in cycles/mm.
+
+    Returns
+    -------
+    kx, ky, kz : torch.Tensor of float64
+        Shapes (X, 1, 1), (1, Y, 1) and (1, 1, Z // 2 + 1).
+    """
+    x, y, z = shape
+    dx, dy, dz = (float(size) for size in voxel_size)
+    options = {"dtype": torch.float64, "device": device}
+    return (
+        torch.fft.fftfreq(x, dx, **options)[:, None, None],
+        torch.fft.fftfreq(y, dy, **options)[None, :, None],
+        # fftfreq rather than rfftfreq: all axes give their Nyquist frequency the same sign.
+        torch.fft.fftfreq(z, dz, **options)[None, None, : z // 2 + 1],
+    )
+
+
+def forward(volume: torch.Tensor, shape: Shape3) -> torch.Tensor:
+    """Real-to-complex transform of `volume`, zero-padded to `shape`."""
+    return torch.fft.rfftn(volume, s=shape)
+
+
+def inverse(spectrum: torch.Tensor, shape: Shape3, crop: Shape3) -> torch.Tensor:
+    """Complex-to-real transform on the grid `shape`, cropped to `crop`."""
+    x, y, z = crop
+    return torch.fft.irfftn(spectrum, s=shape)[:x, :y, :z]
+
+
+def to_tensor(volume: ArrayLike, device: str | torch.device) -> torch.Tensor:
+    """Copy an array to `device` as float32."""
+    return torch.as_tensor(np.ascontiguousarray(volume, dtype=np.float32)).to(device)
+
+
+def to_array(volume: torch.Tensor) -> FloatArray:
+    """Bring a tensor back as a C-ordered float32 array."""
+    result: NDArray[np.float32] = np.ascontiguousarray(volume.detach().cpu().numpy(), np.float32)
+    return result

@@ -1,0 +1,1 @@
+"""Dipole inversion: from local field to susceptibility."""

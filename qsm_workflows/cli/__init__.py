@@ -1,0 +1,1 @@
+"""The command line `qsm-wf`: parsing and printing only."""

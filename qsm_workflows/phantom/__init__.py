@@ -1,0 +1,1 @@
+"""Digital head and multi-echo signal simulation, written as a BIDS dataset."""

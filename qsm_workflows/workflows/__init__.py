@@ -1,0 +1,1 @@
+"""Graph factories `init_*_wf` and the configuration they take."""
