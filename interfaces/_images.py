@@ -14,6 +14,24 @@ def load(path: str) -> tuple[np.ndarray, nib.Nifti1Image]:
     return np.asarray(image.dataobj, dtype=np.float32), image
 
 
+def check_same_grid(path: str, image: nib.Nifti1Image, other: str) -> None:
+    """Refuse two images whose voxels do not lie in the same places.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the affines by more than a thousandth of a mm.
+    """
+    reference = nib.load(other)
+    if image.shape[:3] != reference.shape[:3]:
+        raise ValueError(
+            f"{path} has shape {image.shape[:3]} but {other} has {reference.shape[:3]}; "
+            "bring both to one grid first"
+        )
+    if not np.allclose(image.affine, reference.affine, atol=1e-3):
+        raise ValueError(f"{path} and {other} have different affines; bring both to one grid first")
+
+
 def load_mask(path: str) -> np.ndarray:
     """Read a mask: every voxel that is not zero is inside."""
     return np.asarray(nib.load(path).dataobj) != 0

@@ -9,6 +9,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._torch import set_threads
 
 
 class _RESHARPInputSpec(BaseInterfaceInputSpec):
@@ -34,13 +35,12 @@ class RESHARP(SimpleInterface):
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
-        import torch
-
         from qsm_workflows.algorithms.background import resharp
         from qsm_workflows.algorithms.geometry import voxel_size
 
-        torch.set_num_threads(self.inputs.num_threads)
+        set_threads(self.inputs.num_threads)
         total_field, image = _images.load(self.inputs.in_file)
+        _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         local_field, mask = resharp(
             total_field,
             _images.load_mask(self.inputs.mask),
