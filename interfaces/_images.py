@@ -8,10 +8,31 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
+def load_float(path: str) -> np.ndarray:
+    """Read a volume as float32, scaling applied."""
+    return np.asarray(nib.load(path).dataobj, dtype=np.float32)
+
+
 def load(path: str) -> tuple[np.ndarray, nib.Nifti1Image]:
     """Read a volume as float32, scaling applied, with the image it came from."""
-    image = nib.load(path)
-    return np.asarray(image.dataobj, dtype=np.float32), image
+    return load_float(path), nib.load(path)
+
+
+def load_mask(path: str) -> np.ndarray:
+    """Read a mask: every voxel that is not zero is inside."""
+    return np.asarray(nib.load(path).dataobj) != 0
+
+
+def load_labels(path: str) -> np.ndarray:
+    """Read a label image as integers."""
+    return np.rint(np.asarray(nib.load(path).dataobj)).astype(np.int32)
+
+
+def on_grid_of(image: nib.Nifti1Image, volume: np.ndarray, affine: ArrayLike) -> np.ndarray:
+    """Part of a larger volume that lies on the grid of `image`."""
+    from qsm_workflows.algorithms.coverage import extract
+
+    return extract(volume, affine, image.shape, image.affine)
 
 
 def check_same_grid(path: str, image: nib.Nifti1Image, other: str) -> None:
@@ -32,15 +53,17 @@ def check_same_grid(path: str, image: nib.Nifti1Image, other: str) -> None:
         raise ValueError(f"{path} and {other} have different affines; bring both to one grid first")
 
 
-def load_mask(path: str) -> np.ndarray:
-    """Read a mask: every voxel that is not zero is inside."""
-    return np.asarray(nib.load(path).dataobj) != 0
+def save(
+    data: ArrayLike,
+    like: nib.Nifti1Image,
+    path: str | Path,
+    *,
+    affine: ArrayLike | None = None,
+) -> str:
+    """Write `data` with the spatial codes of `like`, whole or not at all; return the path.
 
-
-def save(data: ArrayLike, like: nib.Nifti1Image, path: str | Path) -> str:
-    """Write `data` on the grid of `like`, whole or not at all, and return the path.
-
-    Booleans and integers are stored as uint8 or int16, everything else as float32.
+    Booleans are stored as uint8, integers as int16, everything else as float32. The
+    affine is that of `like` unless given.
     """
     array = np.asarray(data)
     if array.dtype == bool:
@@ -49,17 +72,26 @@ def save(data: ArrayLike, like: nib.Nifti1Image, path: str | Path) -> str:
         array = array.astype(np.int16)
     else:
         array = array.astype(np.float32)
-    image = nib.Nifti1Image(array, like.affine)
+    matrix = like.affine if affine is None else np.asarray(affine)
+    image = nib.Nifti1Image(array, matrix)
     image.header.set_xyzt_units("mm", "sec")
-    for code, setter in (("qform_code", image.set_qform), ("sform_code", image.set_sform)):
-        setter(like.affine, code=int(like.header[code]) or 1)
+    # An image that names no space is still in the scanner's (code 1).
+    image.set_sform(matrix, code=int(like.header["sform_code"]) or 1)
+    image.set_qform(matrix, code=int(like.header["qform_code"]) or 1)
     path = Path(path).absolute()
     partial = path.with_name(f".{os.getpid()}_{path.name}")
-    nib.save(image, partial)
-    partial.replace(path)
+    try:
+        nib.save(image, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return str(path)
 
 
 def output_path(cwd: str, name: str) -> str:
-    """Path of an output called `name` in a node's own folder."""
-    return str(Path(cwd) / f"{name}.nii.gz")
+    """Path of an output called `name` in a node's own folder.
+
+    What passes between nodes is not compressed: the next node maps it at once, and
+    only what is kept as a derivative is worth the seconds that gzip takes.
+    """
+    return str(Path(cwd) / f"{name}.nii")
