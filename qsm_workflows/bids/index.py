@@ -1,0 +1,327 @@
+"""What a raw dataset holds that can be processed, and why the rest cannot."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from .scan import Scan, parse_name, strip_key
+
+SUFFIXES = ("MEGRE", "T2starw")
+"""Suffixes of gradient echo scans."""
+
+_KEYS = ("sub", "ses", "acq", "rec", "run")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that was seen and is not processed.
+
+    Attributes
+    ----------
+    file : Path
+    reason : str
+    remedy : str
+        What the user can do about it.
+    """
+
+    file: Path
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}. {self.remedy}."
+
+
+@dataclass(frozen=True)
+class Index:
+    """Scans of a dataset.
+
+    Attributes
+    ----------
+    scans : list of Scan
+        What can be processed, by subject, session, acquisition and run.
+    refused : list of Refusal
+        Gradient echo images that cannot be processed, filters that match nothing, and
+        participants without a gradient echo image, with the images that were seen.
+    """
+
+    scans: list[Scan] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def index_dataset(
+    bids_dir: str | Path,
+    *,
+    participants: Sequence[str] | None = None,
+    sessions: Sequence[str] | None = None,
+    runs: Sequence[str] | None = None,
+    acquisitions: Sequence[str] | None = None,
+) -> Index:
+    """Find the gradient echo scans of a raw BIDS dataset.
+
+    A scan is a set of ``part-mag`` and ``part-phase`` images with suffix MEGRE or
+    T2starw, one of each for every echo; a magnitude may lack the ``part`` entity.
+    Sidecars are inherited as BIDS defines. Derivatives are never looked at.
+
+    Parameters
+    ----------
+    bids_dir : path
+        Root of the dataset.
+    participants, sessions, runs, acquisitions : sequence of str, optional
+        Labels to keep, with or without ``sub-``, ``ses-``, ``run-``, ``acq-``; by
+        default everything. Runs are compared as numbers.
+
+    Raises
+    ------
+    ValueError
+        If `bids_dir` holds no participant, or a filter is not a BIDS label.
+    """
+    root = Path(bids_dir).absolute()
+    wanted = {
+        key: None if labels is None else [_comparable(key, strip_key(key, x)) for x in labels]
+        for key, labels in zip(
+            ("sub", "ses", "run", "acq"),
+            (participants, sessions, runs, acquisitions),
+            strict=True,
+        )
+    }
+    subjects = _subjects(root)
+    kept = [x for x in subjects if wanted["sub"] is None or x in wanted["sub"]]
+    refused = _unmatched(root, "sub", wanted["sub"], subjects)
+    broken = list(_broken_sidecars(root, kept))
+    refused += broken
+    images = []
+    others: dict[str, list[str]] = {f"sub-{subject}": [] for subject in kept}
+    for path, metadata in _list_images(root, kept, [refusal.file for refusal in broken]):
+        try:
+            entities, suffix = parse_name(path)
+        except ValueError:
+            suffix = ""
+        if suffix in SUFFIXES:
+            images.append(_Image(path, entities, suffix, metadata))
+        else:
+            others[path.relative_to(root).parts[0]].append(path.name)
+    for image in images:
+        others.pop(f"sub-{image.entities['sub']}", None)
+    refused += [_no_gradient_echo(root / subject, names) for subject, names in others.items()]
+    for key in ("ses", "run", "acq"):
+        present = sorted({image.entities[key] for image in images if key in image.entities})
+        refused += _unmatched(root, key, wanted[key], present)
+        images = [image for image in images if _is_wanted(image.entities, key, wanted[key])]
+    scans = []
+    images.sort(key=_Image.order)
+    for _, group in groupby(images, key=_Image.order):
+        try:
+            scans.append(_assemble(list(group)))
+        except _Refused as refusal:
+            refused.append(refusal.args[0])
+    return Index(scans, refused)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image with what its name and its sidecars say."""
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+    metadata: dict
+
+    def order(self) -> tuple[str, ...]:
+        """What the images of one scan share."""
+        return (*(self.entities.get(key, "") for key in _KEYS), self.suffix)
+
+    @property
+    def part(self) -> str:
+        return self.entities.get("part", "mag")
+
+    @property
+    def echo(self) -> int:
+        return int(self.entities.get("echo", 1))
+
+
+class _Refused(Exception):
+    """Carries a refusal out of the assembly of a scan."""
+
+    def __init__(self, file: Path, reason: str, remedy: str) -> None:
+        super().__init__(Refusal(file, reason, remedy))
+
+
+def _comparable(key: str, label: str) -> str:
+    """Label in the form that it is compared in: runs are numbers."""
+    return str(int(label)) if key == "run" and label.isdigit() else label
+
+
+def _is_wanted(entities: dict[str, str], key: str, labels: list[str] | None) -> bool:
+    return labels is None or _comparable(key, entities.get(key, "")) in labels
+
+
+def _unmatched(
+    root: Path, key: str, wanted: list[str] | None, present: Iterable[str]
+) -> list[Refusal]:
+    """Labels asked for that the dataset does not have."""
+    known = {_comparable(key, label) for label in present}
+    available = ", ".join(present) or "none"
+    return [
+        Refusal(root, f"there is no {key}-{label}", f"Choose among: {available}")
+        for label in wanted or []
+        if label not in known
+    ]
+
+
+def _subjects(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; give the root of a BIDS dataset")
+    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+    subjects = [name.removeprefix("sub-") for name in names if name.startswith("sub-")]
+    if not subjects:
+        raise ValueError(
+            f"{root} has no folder sub-…, only {', '.join(names) or 'no folder at all'}; "
+            "give the root of a BIDS dataset"
+        )
+    return subjects
+
+
+def _broken_sidecars(root: Path, subjects: list[str]) -> Iterable[Refusal]:
+    """Sidecars that cannot be read; pybids gives up on the whole dataset at the first."""
+    folders = [root, *(root / f"sub-{subject}" for subject in subjects)]
+    for folder in folders:
+        for suffix in SUFFIXES:
+            pattern = f"*{suffix}.json"
+            for path in sorted(folder.glob(pattern) if folder == root else folder.rglob(pattern)):
+                try:
+                    if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+                        raise ValueError("it holds no object")
+                except (OSError, ValueError) as error:
+                    yield Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
+
+
+def _list_images(
+    root: Path, subjects: list[str], broken: list[Path]
+) -> Iterable[tuple[Path, dict]]:
+    """Images of some participants with the metadata of their sidecars."""
+    # Imported here: pybids takes most of a second.
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    if not subjects:
+        return
+    people = "|".join(re.escape(subject) for subject in subjects)
+    files = "|".join(re.escape(path.relative_to(root).as_posix()) for path in broken)
+    ignore = [
+        # Of the root, the participants and the sidecars that they inherit.
+        re.compile(rf"^/(?!sub-({people})(/|$)|[^/]+\.json$)"),
+        # Of a participant, sessions and the folders where gradient echo scans may be.
+        re.compile(r"^/sub-[^/]+/(ses-[^/]+/)?(?!ses-|anat(/|$)|fmap(/|$)|swi(/|$))[^/]+/"),
+        *([re.compile(rf"^/({files})$")] if broken else []),
+    ]
+    indexer = BIDSLayoutIndexer(
+        validate=False, ignore=ignore, suffix=list(SUFFIXES), extension=[".nii", ".nii.gz"]
+    )
+    layout = BIDSLayout(root, validate=False, indexer=indexer)
+    for image in layout.get(extension=[".nii", ".nii.gz"]):
+        yield Path(image.path), image.get_metadata()
+
+
+def _no_gradient_echo(folder: Path, names: list[str]) -> Refusal:
+    seen = f"only {', '.join(sorted(names))}" if names else "no NIfTI image in anat/, fmap/ or swi/"
+    return Refusal(
+        folder,
+        f"there is no gradient echo scan, {seen}",
+        "Name magnitude and phase sub-…_echo-1_part-mag_MEGRE and …_part-phase_MEGRE "
+        "(a single echo: …_part-mag_T2starw), in anat/",
+    )
+
+
+def _assemble(images: list[_Image]) -> Scan:
+    """Make a scan of the images that share its entities, or say why not."""
+    parts = _sort_parts(images)
+    magnitude, phase = (dict(sorted(parts[part].items())) for part in ("mag", "phase"))
+    echo_times = tuple(
+        _agree("EchoTime", [magnitude[echo], phase[echo]], "in seconds") for echo in magnitude
+    )
+    entities = images[0].entities
+    first = next(iter(phase.values()))
+    return Scan(
+        subject=entities["sub"],
+        session=entities.get("ses"),
+        run=entities.get("run"),
+        acquisition=entities.get("acq"),
+        reconstruction=entities.get("rec"),
+        magnitude=tuple(image.path for image in magnitude.values()),
+        phase=tuple(image.path for image in phase.values()),
+        echo_times=echo_times,
+        b0=_agree("MagneticFieldStrength", images, "in tesla"),
+        manufacturer=first.metadata.get("Manufacturer"),
+        phase_units=first.metadata.get("Units"),
+    )
+
+
+def _sort_parts(images: list[_Image]) -> dict[str, dict[int, _Image]]:
+    """Magnitude and phase images by echo."""
+    parts: dict[str, dict[int, _Image]] = {"mag": {}, "phase": {}}
+    for image in images:
+        for key in ("run", "echo"):
+            if not image.entities.get(key, "1").isdigit():
+                raise _Refused(
+                    image.path, f"{key}-{image.entities[key]} is not a number", "Rename the image"
+                )
+        unknown = set(image.entities) - {*_KEYS, "echo", "part"}
+        if unknown:
+            raise _Refused(
+                image.path,
+                f"the entity {sorted(unknown)[0]}- is not handled",
+                "Leave it out of the name, or put its label into acq-",
+            )
+        if image.part not in parts:
+            raise _Refused(
+                image.path,
+                f"part-{image.part} is not handled",
+                "Convert real and imaginary images to part-mag and part-phase",
+            )
+        same = parts[image.part].setdefault(image.echo, image)
+        if same is not image:
+            raise _Refused(
+                image.path, f"{same.path.name} is the same echo and part", "Remove one of them"
+            )
+    for part, other, name in (("mag", "phase", "phase"), ("phase", "mag", "magnitude")):
+        for echo, image in parts[part].items():
+            if echo not in parts[other]:
+                raise _Refused(
+                    image.path,
+                    f"there is no {name} image"
+                    + (f" of echo {echo}" if parts[other] else " beside it"),
+                    f"Add {_twin_name(image, other)}; QSM needs both magnitude and phase",
+                )
+    return parts
+
+
+def _twin_name(image: _Image, part: str) -> str:
+    """Name of the image that holds the other part of an echo."""
+    entities = {**image.entities, "part": part}
+    return "_".join(f"{key}-{label}" for key, label in entities.items()) + f"_{image.suffix}.nii.gz"
+
+
+def _agree(key: str, images: list[_Image], unit: str) -> float:
+    """Value of a sidecar field that must be the same in all images."""
+    values = []
+    for image in images:
+        value = image.metadata.get(key)
+        if value is None:
+            raise _Refused(
+                image.path, f"its sidecar has no {key}", f"Add {key} ({unit}) to its JSON sidecar"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _Refused(
+                image.path, f"{key} is {value!r}, not a number", f"State {key} as a number, {unit}"
+            )
+        values.append(float(value))
+        if abs(values[-1] - values[0]) > 1e-3 * abs(values[0]):
+            raise _Refused(
+                image.path,
+                f"{key} is {value:g} but {images[0].path.name} says {values[0]:g}",
+                "Correct the sidecar that is wrong",
+            )
+    return values[0]
