@@ -1,0 +1,83 @@
+"""The output folder as a BIDS dataset of its own."""
+
+import json
+import os
+from pathlib import Path
+
+from qsm_workflows import __version__
+
+from .names import Derivatives
+from .sidecars import Provenance
+from .writing import write_json, write_text
+
+BIDS_VERSION = "1.10.0"
+
+# What BIDS has no name for.
+_IGNORED = ("index.html", "logs/", "figures/", "*_stats.tsv", "*_stats.json")
+
+_README = """\
+# Quantitative susceptibility maps
+
+Written by qsm-wf. Susceptibility and fields are in ppm, positive where paramagnetic.
+
+- `index.html`: the results of all scans on one page
+- `sub-*/anat/*_rec-<method>_desc-<order><coverage>_Chimap.nii.gz`: susceptibility
+- `sub-*/fmap/*_fieldmap.nii.gz`: total and local fields
+- `sub-*/anat/*_desc-regions_stats.tsv`: means of regions; `group_desc-regions_stats.tsv`: of all
+
+`B+T100` is a slab of 100 % of the deep-grey extent whose background was removed on the whole
+head before truncation; `T+B100` was truncated first. JSON files beside the images and tables
+say what each of them holds.
+"""
+
+
+def write_dataset(provenance: Provenance) -> None:
+    """Make the output folder a BIDS derivative dataset: description, README, .bidsignore.
+
+    Raises
+    ------
+    ValueError
+        If the folder is the raw dataset itself, or another program's derivative.
+    """
+    derivatives = Derivatives(provenance.out_dir)
+    if os.path.abspath(provenance.out_dir) == os.path.abspath(provenance.bids_dir):
+        raise ValueError(
+            f"the output folder {provenance.out_dir} is the raw dataset; choose another"
+        )
+    raw = Path(os.path.relpath(provenance.bids_dir, provenance.out_dir)).as_posix()
+    _refuse_foreign(derivatives.description)
+    write_json(
+        derivatives.description,
+        {
+            "Name": "Quantitative susceptibility maps by qsm-workflows",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [
+                {
+                    "Name": "qsm-workflows",
+                    "Version": __version__,
+                    "Description": provenance.command_line,
+                }
+            ],
+            "SourceDatasets": [{"URL": raw}],
+            "DatasetLinks": {"raw": raw},
+        },
+    )
+    write_text(provenance.out_dir / ".bidsignore", "\n".join(_IGNORED) + "\n")
+    write_text(provenance.out_dir / "README.md", _README)
+
+
+def _refuse_foreign(description: Path) -> None:
+    """Refuse to write into a dataset that another program made."""
+    if not description.exists():
+        return
+    try:
+        makers = json.loads(description.read_text(encoding="utf-8")).get("GeneratedBy", [])
+        names = [maker.get("Name") for maker in makers]
+    except (OSError, ValueError, AttributeError):
+        names = []
+    if "qsm-workflows" not in names:
+        raise ValueError(
+            f"{description.parent} holds a dataset that qsm-workflows did not write; "
+            "choose another output folder"
+        )
