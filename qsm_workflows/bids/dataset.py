@@ -13,7 +13,7 @@ from .writing import write_json, write_text
 BIDS_VERSION = "1.10.0"
 
 # What BIDS has no name for.
-_IGNORED = ("index.html", "logs/", "figures/", "*_stats.tsv", "*_stats.json")
+_IGNORED = ("index.html", "logs", "figures", "*_stats.tsv", "*_stats.json")
 
 _README = """\
 # Quantitative susceptibility maps
