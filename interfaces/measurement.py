@@ -101,6 +101,9 @@ class _MeasureRegionsInputSpec(BaseInterfaceInputSpec):
     )
     reference = traits.Str(desc="name of the reference region [the whole mask]")
     truth = File(exists=True, desc="true susceptibility on the grid of the labels, ppm")
+    identifiers = traits.Dict(
+        {}, usedefault=True, desc="leading columns that say whose maps these are"
+    )
 
 
 class _MeasureRegionsOutputSpec(TraitedSpec):
@@ -140,9 +143,10 @@ class MeasureRegions(SimpleInterface):
         ]
         table = Path(runtime.cwd) / "regions.tsv"
         with table.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n")
+            columns = [*self.inputs.identifiers, *COLUMNS]
+            writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({**self.inputs.identifiers, **row} for row in rows)
         self._results["out_file"] = str(table)
         return runtime
 

@@ -17,8 +17,8 @@ from nipype.interfaces.base import (
 
 
 class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="image to keep, .nii or .nii.gz")
-    out_path = File(mandatory=True, desc="final name, .nii.gz")
+    in_file = File(exists=True, mandatory=True, desc="image or table to keep")
+    out_path = File(mandatory=True, desc="final name; .gz compresses")
     metadata = traits.Dict(desc="sidecar fields; no sidecar is written when not given")
     reference_mean = traits.Float(desc="what was subtracted as reference, ppm")
     actual_thickness = traits.Float(desc="thickness of the slab that lies in the image, mm")
@@ -29,7 +29,7 @@ class _SaveDerivativeOutputSpec(TraitedSpec):
 
 
 class SaveDerivative(SimpleInterface):
-    """Compress an image to its final name, with a JSON sidecar, whole or not at all.
+    """Bring a file to its final name, with a JSON sidecar, whole or not at all.
 
     Runs on every execution, since a cached node says nothing about whether its file is
     still in the output folder, but leaves a file alone that is newer than its source.
@@ -43,9 +43,9 @@ class SaveDerivative(SimpleInterface):
         source, target = Path(self.inputs.in_file), Path(self.inputs.out_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            _write_whole(target, lambda partial: _compress(source, partial))
+            _write_whole(target, lambda partial: _copy(source, partial))
         if isdefined(self.inputs.metadata):
-            sidecar = target.with_name(target.name.removesuffix(".nii.gz") + ".json")
+            sidecar = target.with_name(target.name.split(".")[0] + ".json")
             text = json.dumps(self._sidecar(), indent=2, ensure_ascii=False) + "\n"
             _write_whole(sidecar, lambda partial: partial.write_text(text, encoding="utf-8"))
         self._results["out_file"] = str(target)
@@ -72,11 +72,14 @@ def _write_whole(path: Path, write) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _compress(source: Path, target: Path) -> None:
-    with source.open("rb") as stream, target.open("wb") as raw:
-        if source.suffix == ".gz":
-            shutil.copyfileobj(stream, raw)
-            return
-        # No name and no time in the gzip header: the same image gives the same bytes.
-        with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=1) as out:
-            shutil.copyfileobj(stream, out, 1 << 20)
+def _copy(source: Path, target: Path) -> None:
+    if source.suffix == target.suffix:
+        shutil.copyfile(source, target)
+        return
+    # No name and no time in the gzip header: the same image gives the same bytes.
+    with (
+        source.open("rb") as stream,
+        target.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=1) as packed,
+    ):
+        shutil.copyfileobj(stream, packed, 1 << 20)

@@ -1,0 +1,292 @@
+"""The two orders of the study: background removal before (B+T) or after (T+B) truncation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from qsm_workflows.algorithms.geometry import DEFAULT_PAD
+from qsm_workflows.interfaces.background import RESHARP
+from qsm_workflows.interfaces.coverage import Truncate
+
+from .config import Coverage, StudyConfig
+from .inversion import init_inversion_wf
+from .methods import node_parameters
+from .plan import ScanGeometry
+from .resources import memory_gb, padded_voxels
+
+INPUTS = ("field", "mask", "magnitude", "labels")
+"""Fields of every branch's input node."""
+
+
+def coverage_outputs(methods: Sequence[str]) -> list[str]:
+    """Fields of the output node of :func:`init_coverage_wf`."""
+    maps = [f"{what}_{method}" for method in methods for what in ("chi", "reference_mean")]
+    return ["local_field", "mask", "actual_thickness", *maps]
+
+
+def init_coverage_wf(
+    *,
+    coverage: Coverage,
+    remove_background: bool,
+    geometry: ScanGeometry,
+    config: StudyConfig,
+    reference_indices: Sequence[int] | None = None,
+    name: str = "coverage_wf",
+) -> pe.Workflow:
+    """Cut a field to one coverage and invert it with every method.
+
+    Parameters
+    ----------
+    coverage : Coverage
+    remove_background : bool
+        Whether the field is a total field whose background is removed on the slab.
+    geometry : ScanGeometry
+    config : StudyConfig
+    reference_indices : sequence of int, optional
+        Values of the reference region in the label image.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    field
+        Total or local field of the whole image, in ppm.
+    mask
+        Where it is valid.
+    magnitude
+        Magnitude on the same grid.
+    labels
+        Label image on the same grid.
+
+    Outputs
+    -------
+    local_field
+        Local field of the slab, in ppm.
+    mask
+        Where it is valid.
+    actual_thickness
+        Thickness, in mm, of the slices that lie in the image; undefined for the whole image.
+    chi_<method>
+        Susceptibility relative to the reference, in ppm.
+    reference_mean_<method>
+        What was subtracted, in ppm.
+    """
+    workflow = pe.Workflow(name=name)
+    inputnode = pe.Node(niu.IdentityInterface(fields=list(INPUTS)), name="inputnode")
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=coverage_outputs(config.methods)), name="outputnode"
+    )
+    shape = geometry.slab_shape(coverage)
+    n_padded = padded_voxels(shape, geometry.voxel_size, DEFAULT_PAD)
+    field: tuple[pe.Node, str] = (inputnode, "field")
+    mask: tuple[pe.Node, str] = (inputnode, "mask")
+    magnitude: tuple[pe.Node, str] = (inputnode, "magnitude")
+    if not coverage.is_full:
+        truncate = pe.Node(
+            Truncate(
+                centre=geometry.centre,
+                thickness=geometry.thickness(coverage),
+                axis=geometry.axis,
+            ),
+            name="truncate",
+            mem_gb=memory_gb(padded_voxels(geometry.shape, geometry.voxel_size, 0), 4),
+        )
+        workflow.connect([(inputnode, truncate, [(f, f) for f in ("field", "mask", "magnitude")])])
+        workflow.connect(truncate, "actual_thickness", outputnode, "actual_thickness")
+        field, mask, magnitude = ((truncate, f) for f in ("field", "mask", "magnitude"))
+    if remove_background:
+        resharp = init_resharp_node(n_padded, config)
+        workflow.connect([(field[0], resharp, [(field[1], "in_file")])])
+        workflow.connect([(mask[0], resharp, [(mask[1], "mask")])])
+        field, mask = (resharp, "out_file"), (resharp, "out_mask")
+    workflow.connect(*field, outputnode, "local_field")
+    workflow.connect(*mask, outputnode, "mask")
+    for method in config.methods:
+        inversion_wf = init_inversion_wf(
+            method=method,
+            n_voxels=n_padded,
+            parameters=config.parameters.get(method),
+            weights=config.weights.get(method),
+            reference_indices=reference_indices,
+            device=config.device,
+            num_threads=config.num_threads,
+            name=f"{method}_wf",
+        )
+        workflow.connect(*field, inversion_wf, "inputnode.local_field")
+        workflow.connect(*mask, inversion_wf, "inputnode.mask")
+        workflow.connect(*magnitude, inversion_wf, "inputnode.magnitude")
+        workflow.connect(inputnode, "labels", inversion_wf, "inputnode.labels")
+        for what in ("chi", "reference_mean"):
+            workflow.connect(inversion_wf, f"outputnode.{what}", outputnode, f"{what}_{method}")
+    return workflow
+
+
+def init_bt_wf(
+    *,
+    geometry: ScanGeometry,
+    config: StudyConfig,
+    reference_indices: Sequence[int] | None = None,
+    name: str = "bt_wf",
+) -> pe.Workflow:
+    """B+T: remove the background once on the whole field, then truncate and invert.
+
+    Parameters
+    ----------
+    geometry : ScanGeometry
+    config : StudyConfig
+    reference_indices : sequence of int, optional
+        Values of the reference region in the label image.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    field
+        Total field of the whole image, in ppm.
+    mask
+        Brain mask.
+    magnitude
+        Magnitude on the same grid.
+    labels
+        Label image on the same grid.
+
+    Outputs
+    -------
+    local_field
+        Local field of the whole image, in ppm.
+    cov<coverage>_<output>
+        Outputs of :func:`init_coverage_wf` for each coverage, such as ``cov150_chi_medi``.
+    """
+    workflow, inputnode, outputnode = _init_branch(config, name, ["local_field"])
+    n_voxels = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
+    resharp = init_resharp_node(n_voxels, config)
+    workflow.connect(
+        [
+            (inputnode, resharp, [("field", "in_file"), ("mask", "mask")]),
+            (resharp, outputnode, [("out_file", "local_field")]),
+        ]
+    )
+    for coverage in config.coverages:
+        coverage_wf = _add_coverage(
+            workflow, coverage, False, geometry, config, reference_indices, outputnode
+        )
+        workflow.connect(
+            [
+                (
+                    resharp,
+                    coverage_wf,
+                    [("out_file", "inputnode.field"), ("out_mask", "inputnode.mask")],
+                ),
+                (
+                    inputnode,
+                    coverage_wf,
+                    [("magnitude", "inputnode.magnitude"), ("labels", "inputnode.labels")],
+                ),
+            ]
+        )
+    return workflow
+
+
+def init_tb_wf(
+    *,
+    geometry: ScanGeometry,
+    config: StudyConfig,
+    reference_indices: Sequence[int] | None = None,
+    name: str = "tb_wf",
+) -> pe.Workflow:
+    """T+B: truncate the total field, then remove the background of each slab and invert.
+
+    Parameters
+    ----------
+    geometry : ScanGeometry
+    config : StudyConfig
+    reference_indices : sequence of int, optional
+        Values of the reference region in the label image.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    field
+        Total field of the whole image, in ppm.
+    mask
+        Brain mask.
+    magnitude
+        Magnitude on the same grid.
+    labels
+        Label image on the same grid.
+
+    Outputs
+    -------
+    cov<coverage>_<output>
+        Outputs of :func:`init_coverage_wf` for each coverage, such as ``cov150_chi_medi``.
+    """
+    workflow, inputnode, outputnode = _init_branch(config, name, [])
+    for coverage in config.coverages:
+        coverage_wf = _add_coverage(
+            workflow, coverage, True, geometry, config, reference_indices, outputnode
+        )
+        workflow.connect([(inputnode, coverage_wf, [(f, f"inputnode.{f}") for f in INPUTS])])
+    return workflow
+
+
+def resharp_parameters(config: StudyConfig) -> dict[str, Any]:
+    """Parameters of RESHARP in a study, as they are told in sidecars."""
+    return node_parameters(RESHARP, _resharp_inputs(config))
+
+
+def _resharp_inputs(config: StudyConfig) -> dict[str, Any]:
+    return {"preset": config.resharp_preset, **config.parameters.get("resharp", {})}
+
+
+def init_resharp_node(n_voxels: float, config: StudyConfig) -> pe.Node:
+    """RESHARP with the study's preset and parameters, on a grid of `n_voxels`."""
+    return pe.Node(
+        RESHARP(device=config.device, num_threads=config.num_threads, **_resharp_inputs(config)),
+        name="resharp",
+        n_procs=config.num_threads,
+        mem_gb=memory_gb(n_voxels, 14),
+    )
+
+
+def _init_branch(
+    config: StudyConfig, name: str, outputs: Sequence[str]
+) -> tuple[pe.Workflow, pe.Node, pe.Node]:
+    """Empty branch with its input and output nodes."""
+    fields = [
+        f"cov{coverage.label}_{output}"
+        for coverage in config.coverages
+        for output in coverage_outputs(config.methods)
+    ]
+    return (
+        pe.Workflow(name=name),
+        pe.Node(niu.IdentityInterface(fields=list(INPUTS)), name="inputnode"),
+        pe.Node(niu.IdentityInterface(fields=[*outputs, *fields]), name="outputnode"),
+    )
+
+
+def _add_coverage(
+    workflow: pe.Workflow,
+    coverage: Coverage,
+    remove_background: bool,
+    geometry: ScanGeometry,
+    config: StudyConfig,
+    reference_indices: Sequence[int] | None,
+    outputnode: pe.Node,
+) -> pe.Workflow:
+    """Add one coverage to a branch and bring its outputs to the branch's."""
+    coverage_wf = init_coverage_wf(
+        coverage=coverage,
+        remove_background=remove_background,
+        geometry=geometry,
+        config=config,
+        reference_indices=reference_indices,
+        name=f"cov{coverage.label}_wf",
+    )
+    for output in coverage_outputs(config.methods):
+        workflow.connect(
+            coverage_wf, f"outputnode.{output}", outputnode, f"cov{coverage.label}_{output}"
+        )
+    return coverage_wf

@@ -1,0 +1,127 @@
+"""The dipole inversions a study can use, and what each needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nipype.interfaces.base import SimpleInterface
+from traits.api import TraitError
+
+from qsm_workflows.interfaces.background import RESHARP
+from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD
+from qsm_workflows.interfaces.masking import BETMask
+from qsm_workflows.interfaces.networks import XQSM, DeepQSM
+from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
+
+
+@dataclass(frozen=True)
+class Method:
+    """A dipole inversion.
+
+    Attributes
+    ----------
+    name : str
+        Key on the command line and in file names.
+    interface : type
+        Node that does it.
+    volumes : float
+        Peak memory in float32 volumes of the padded grid, for the scheduler.
+    seconds : float
+        Seconds per million voxels of the padded grid on one CPU core, for estimates.
+    uses_magnitude : bool
+        Whether it takes the magnitude image.
+    is_network : bool
+        Whether it needs trained weights.
+    """
+
+    name: str
+    interface: type[SimpleInterface]
+    volumes: float
+    seconds: float
+    uses_magnitude: bool = False
+    is_network: bool = False
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("tkd", TKD, 10, 0.2),
+        Method("ilsqr", ILSQR, 20, 8),
+        Method("medi", MEDI, 20, 12, uses_magnitude=True),
+        Method("xqsm", XQSM, 220, 15, is_network=True),
+        Method("deepqsm", DeepQSM, 300, 12, is_network=True),
+    )
+}
+"""Every inversion, in the order of reports."""
+
+# Steps whose parameters a user may set, beside the inversions.
+_STEPS: Mapping[str, type[SimpleInterface]] = {
+    "bet": BETMask,
+    "phase_offset": RemovePhaseOffset,
+    "fit": FitEchoes,
+    "reliability": ReliabilityMask,
+    "resharp": RESHARP,
+}
+
+# Inputs that the workflows wire up or set by options of their own.
+_WIRED = {
+    "in_file",
+    "in_files",
+    "residual",
+    "magnitudes",
+    "echo_times",
+    "mask",
+    "mask_file",
+    "magnitude",
+    "noise",
+    "weights",
+    "weights_sha256",
+    "device",
+    "use_gpu",
+    "num_threads",
+    "b0_dir",
+}
+
+
+def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse parameters that no node has.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Step or method → name of a node input → value.
+
+    Raises
+    ------
+    ValueError
+        If the step, the parameter or the value is not known; the message lists what is.
+    """
+    interfaces = {**_STEPS, **{name: method.interface for name, method in METHODS.items()}}
+    for step, values in parameters.items():
+        if step not in interfaces:
+            raise ValueError(
+                f"parameters of {step!r}: there is no such step; known are {', '.join(interfaces)}"
+            )
+        node = interfaces[step]()
+        known = sorted(set(node.inputs.copyable_trait_names()) - _WIRED)
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"{step} has no parameter {name!r}; it has {', '.join(known)}")
+            try:
+                setattr(node.inputs, name, value)
+            except TraitError as error:
+                raise ValueError(f"{step}.{name} cannot be {value!r}: {error}") from None
+
+
+def node_parameters(interface: type[SimpleInterface], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a node, defaults with changes, as they are told in sidecars.
+
+    Parameters
+    ----------
+    interface : type
+        Class of the node.
+    changes : mapping
+        Inputs that differ from their defaults.
+    """
+    inputs = interface(**changes).inputs
+    return {name: value for name, value in inputs.get_traitsfree().items() if name not in _WIRED}

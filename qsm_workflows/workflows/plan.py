@@ -1,0 +1,191 @@
+"""From a scan and a configuration to slabs in millimetres, before any graph is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+
+from qsm_workflows.algorithms.coverage import Slab, place_slab, slab_axis
+from qsm_workflows.algorithms.geometry import voxel_size
+from qsm_workflows.algorithms.regions import Region
+from qsm_workflows.bids.companions import Companions
+from qsm_workflows.bids.index import Scan
+
+from .config import Coverage, StudyConfig
+
+DEEP_GREY = ("caudate", "pallidum", "putamen")
+"""Structures whose extent along the slab axis is 100 % of coverage."""
+
+
+@dataclass(frozen=True)
+class ScanGeometry:
+    """Grid of a scan and the slabs that it is cut to; what the factories need of it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the whole image.
+    voxel_size : tuple of float
+        Voxel edge lengths in mm.
+    axis : int
+        Voxel axis across the slabs.
+    centre : tuple of float
+        World position, in mm, that the slabs are centred on.
+    slabs : mapping of Coverage to Slab
+        One for every coverage but the whole image.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    axis: int
+    centre: tuple[float, float, float]
+    slabs: Mapping[Coverage, Slab]
+
+    def thickness(self, coverage: Coverage) -> float:
+        """Thickness, in mm, that a coverage asks for."""
+        if coverage.is_full:
+            return self.shape[self.axis] * self.voxel_size[self.axis]
+        return self.slabs[coverage].thickness
+
+    def slab_shape(self, coverage: Coverage) -> tuple[int, int, int]:
+        """Shape of the images of a coverage."""
+        shape = list(self.shape)
+        if not coverage.is_full:
+            slab = self.slabs[coverage]
+            shape[self.axis] = slab.stop - slab.start
+        x, y, z = shape
+        return x, y, z
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """All that is known of a scan before its graph is built.
+
+    Attributes
+    ----------
+    scan : Scan
+    companions : Companions
+        Mask, labels and truth that come with it.
+    geometry : ScanGeometry
+    regions : tuple of Region
+        Regions of the label image: each side, and both together.
+    reference : Region or None
+        Reference region; None when the whole mask has to do.
+    warnings : tuple of str
+        What the user should know before the run.
+    """
+
+    scan: Scan
+    companions: Companions
+    geometry: ScanGeometry
+    regions: tuple[Region, ...]
+    reference: Region | None
+    warnings: tuple[str, ...]
+
+    @property
+    def node_name(self) -> str:
+        """Name of the scan's workflow."""
+        return self.scan.prefix.replace("-", "_") + "_wf"
+
+
+def plan_scan(scan: Scan, companions: Companions, config: StudyConfig) -> ScanPlan:
+    """Place the slabs of a scan.
+
+    Parameters
+    ----------
+    scan : Scan
+    companions : Companions
+    config : StudyConfig
+
+    Raises
+    ------
+    ValueError
+        If a slab lies outside the image, or the deep-grey extent is to be measured and
+        there are no labels to measure it in.
+    """
+    image = nib.load(scan.phase[0])
+    affine = np.asarray(image.affine, dtype=float)
+    labels = None
+    regions: tuple[Region, ...] = ()
+    if companions.labels is not None:
+        labels = np.rint(np.asarray(nib.load(companions.labels).dataobj)).astype(int)
+        regions = _regions(companions)
+    axis = slab_axis(affine) if config.slab_axis is None else config.slab_axis
+    warnings = []
+    reference = next(
+        (r for r in regions if r.name == config.reference and r.hemisphere == "both"), None
+    )
+    if reference is None and config.reference != "mask":
+        warnings.append(
+            f"no labels of {config.reference}: maps are relative to the mean of the brain mask, "
+            "which changes with coverage"
+        )
+    coverages = [coverage for coverage in config.coverages if not coverage.is_full]
+    slabs = {}
+    centre = config.centre
+    if coverages and centre is None:
+        centre, source = _centre(labels, regions, companions, image)
+        if source != "pallidum":
+            warnings.append(
+                f"no labels of the pallidum: slabs are centred on the {source}; "
+                "give --centre X Y Z (world mm) to place them"
+            )
+    if coverages and centre is not None:
+        extent = config.dgm_extent
+        if extent is None:
+            extent = _extent(labels, regions, axis, affine, scan.prefix)
+        for coverage in coverages:
+            slab = place_slab(image.shape, affine, centre, coverage.percent / 100 * extent, axis)
+            slabs[coverage] = slab
+            if slab.is_clipped:
+                warnings.append(
+                    f"coverage {coverage.label} %: {slab.actual_thickness:g} mm of the "
+                    f"{slab.thickness:g} mm asked for lie in the image"
+                )
+    x, y, z = voxel_size(affine).tolist()
+    geometry = ScanGeometry(image.shape, (x, y, z), axis, centre or (0.0, 0.0, 0.0), slabs)
+    return ScanPlan(scan, companions, geometry, regions, reference, tuple(warnings))
+
+
+def _regions(companions: Companions) -> tuple[Region, ...]:
+    """Each structure of the label table by side, then both sides together."""
+    sides: dict[tuple[str, str], list[int]] = {}
+    for label in companions.label_table:
+        keys = {label.hemisphere, "both"} if label.hemisphere in ("L", "R") else {"both"}
+        for hemisphere in keys:
+            sides.setdefault((label.name, hemisphere), []).append(label.index)
+    return tuple(
+        Region(name, hemisphere, tuple(sorted(indices)))
+        for (name, hemisphere), indices in sorted(sides.items())
+    )
+
+
+def _centre(labels, regions, companions, image) -> tuple[tuple[float, float, float], str]:
+    """World position for the slabs, and what it is the centre of."""
+    region = next((r for r in regions if r.name == "pallidum" and r.hemisphere == "both"), None)
+    inside, source = None, "image"
+    if region is not None and region.find(labels).any():
+        inside, source = region.find(labels), "pallidum"
+    elif companions.mask is not None:
+        inside, source = np.asarray(nib.load(companions.mask).dataobj) != 0, "mask"
+    if inside is None:
+        index = (np.asarray(image.shape) - 1) / 2
+    else:
+        index = np.argwhere(inside).mean(axis=0)
+    x, y, z = image.affine[:3, :3] @ index + image.affine[:3, 3]
+    return (float(x), float(y), float(z)), source
+
+
+def _extent(labels, regions, axis, affine, name) -> float:
+    """Extent, in mm, of the deep grey matter along the slab axis."""
+    indices = [i for region in regions if region.name in DEEP_GREY for i in region.indices]
+    inside = np.isin(labels, indices) if labels is not None else np.zeros((1, 1, 1), bool)
+    if not inside.any():
+        raise ValueError(
+            f"{name}: the deep-grey extent cannot be measured without labels of "
+            f"{', '.join(DEEP_GREY)}; give it in mm (--dgm-extent 32) or give --labels"
+        )
+    others = tuple(i for i in range(3) if i != axis)
+    slices = np.flatnonzero(inside.any(axis=others))
+    return float((slices[-1] - slices[0] + 1) * voxel_size(affine)[axis])

@@ -1,0 +1,132 @@
+"""From stored magnitude and phase to the total field and the brain mask."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from qsm_workflows.interfaces.magnitude import CombineMagnitude
+from qsm_workflows.interfaces.masking import BETMask
+from qsm_workflows.interfaces.phase import (
+    FitEchoes,
+    ReliabilityMask,
+    RemovePhaseOffset,
+    ScalePhase,
+    UnwrapBestPath,
+)
+
+from .resources import memory_gb
+
+
+def init_preprocessing_wf(
+    *,
+    echo_times: Sequence[float],
+    b0: float,
+    shape: tuple[int, int, int],
+    phase_units: str | None = None,
+    phase_sign: int = 1,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    name: str = "preprocessing_wf",
+) -> pe.Workflow:
+    """Mask the brain, unwrap the phase and fit the total field.
+
+    Parameters
+    ----------
+    echo_times : sequence of float
+        Echo times in seconds.
+    b0 : float
+        Field strength in tesla.
+    shape : tuple of int
+        Shape of the images, from which the memory of the nodes is estimated.
+    phase_units : str, optional
+        ``rad`` when the phase is known to be in radians; otherwise its range tells.
+    phase_sign : int
+        Sign of the phase that a raised field gains.
+    parameters : mapping, optional
+        Inputs of nodes that differ from their defaults, by step: ``bet``,
+        ``phase_offset``, ``fit``, ``reliability``.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    magnitude
+        Magnitude of each echo.
+    phase
+        Stored phase of each echo.
+    mask
+        Brain mask, when there is one.
+
+    Outputs
+    -------
+    magnitude
+        Echoes combined.
+    mask
+        Brain mask without voxels of unreliable phase.
+    total_field
+        Total field in ppm.
+    """
+    chosen = parameters or {}
+    times = [float(time) for time in echo_times]
+    n_voxels, n_echoes = prod(shape), len(times)
+
+    def memory(volumes: float) -> float:
+        return memory_gb(n_voxels, volumes)
+
+    workflow = pe.Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["magnitude", "phase", "mask"]), name="inputnode"
+    )
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=["magnitude", "mask", "total_field"]), name="outputnode"
+    )
+    first_echo = pe.Node(
+        niu.Select(index=[0]), name="first_echo", run_without_submitting=True, mem_gb=memory(0)
+    )
+    combine = pe.Node(CombineMagnitude(), name="combine", mem_gb=memory(n_echoes + 5))
+    bet = pe.Node(BETMask(**chosen.get("bet", {})), name="bet", mem_gb=memory(12))
+    scale = pe.Node(
+        ScalePhase(units="rad" if phase_units == "rad" else "auto", sign=phase_sign),
+        name="scale_phase",
+        mem_gb=memory(2 * n_echoes + 6),
+    )
+    offset = pe.Node(
+        RemovePhaseOffset(echo_times=times, **chosen.get("phase_offset", {})),
+        name="phase_offset",
+        mem_gb=memory(3 * n_echoes + 12),
+    )
+    unwrap = pe.Node(
+        UnwrapBestPath(echo_times=times), name="unwrap", mem_gb=memory(2 * n_echoes + 40)
+    )
+    fit = pe.Node(
+        FitEchoes(echo_times=times, b0=float(b0), **chosen.get("fit", {})),
+        name="fit",
+        mem_gb=memory(2 * n_echoes + 12),
+    )
+    reliability = pe.Node(
+        ReliabilityMask(**chosen.get("reliability", {})), name="reliability", mem_gb=memory(10)
+    )
+    workflow.connect(
+        [
+            (inputnode, first_echo, [("magnitude", "inlist")]),
+            (inputnode, combine, [("magnitude", "in_files")]),
+            (inputnode, bet, [("mask", "mask_file")]),
+            (first_echo, bet, [("out", "in_file")]),
+            (inputnode, scale, [("phase", "in_files")]),
+            (inputnode, offset, [("magnitude", "magnitudes")]),
+            (scale, offset, [("out_files", "in_files")]),
+            (bet, offset, [("out_mask", "mask")]),
+            (offset, unwrap, [("out_files", "in_files")]),
+            (bet, unwrap, [("out_mask", "mask")]),
+            (unwrap, fit, [("out_files", "in_files")]),
+            (inputnode, fit, [("magnitude", "magnitudes")]),
+            (fit, reliability, [("out_residual", "residual")]),
+            (bet, reliability, [("out_mask", "mask")]),
+            (combine, outputnode, [("out_file", "magnitude")]),
+            (fit, outputnode, [("out_file", "total_field")]),
+            (reliability, outputnode, [("out_mask", "mask")]),
+        ]
+    )
+    return workflow

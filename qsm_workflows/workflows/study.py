@@ -1,0 +1,346 @@
+"""The whole study: every scan, both orders, all coverages and methods; then the measurement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from nipype.pipeline import engine as pe
+
+from qsm_workflows import __version__
+from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.sidecars import (
+    Branch,
+    Provenance,
+    chi_sidecar,
+    field_sidecar,
+    magnitude_sidecar,
+    mask_sidecar,
+    regions_dictionary,
+)
+from qsm_workflows.interfaces.measurement import MeasureRegions
+from qsm_workflows.interfaces.outputs import SaveDerivative
+
+from .branches import init_bt_wf, init_tb_wf, resharp_parameters
+from .config import FULL, Coverage, StudyConfig
+from .methods import METHODS, node_parameters
+from .plan import ScanPlan
+from .preprocessing import init_preprocessing_wf
+from .resources import memory_gb
+
+
+@dataclass(frozen=True)
+class Output:
+    """One susceptibility map that a scan's graph makes.
+
+    Attributes
+    ----------
+    order : str
+        ``B+T``, ``T+B`` or ``full``.
+    coverage : Coverage
+    method : str
+    """
+
+    order: str
+    coverage: Coverage
+    method: str
+
+
+def study_name() -> str:
+    """Name of the study's graph and folder; Nipype does not hash code, so the version is in."""
+    return "qsm_" + __version__.replace(".", "_") + "_wf"
+
+
+def branches(config: StudyConfig) -> dict[str, StudyConfig]:
+    """Branches of a scan's graph, each with the configuration it takes.
+
+    The whole image is a coverage of the B+T branch, whose background is removed there.
+    """
+    slabs = tuple(coverage for coverage in config.coverages if not coverage.is_full)
+    full = (FULL,) if FULL in config.coverages else ()
+    wanted = {
+        "B+T": (slabs if "B+T" in config.orders else ()) + full,
+        "T+B": slabs if "T+B" in config.orders else (),
+    }
+    return {
+        order: replace(config, coverages=coverages)
+        for order, coverages in wanted.items()
+        if coverages
+    }
+
+
+def outputs(config: StudyConfig) -> list[Output]:
+    """Every susceptibility map of a scan."""
+    return [
+        Output("full" if coverage.is_full else order, coverage, method)
+        for order, branch in branches(config).items()
+        for coverage in branch.coverages
+        for method in config.methods
+    ]
+
+
+def init_study_wf(
+    *,
+    plans: Sequence[ScanPlan],
+    config: StudyConfig,
+    provenance: Provenance,
+    work_dir: Path,
+) -> pe.Workflow:
+    """Graph of the whole study: one sub-workflow a scan.
+
+    Parameters
+    ----------
+    plans : sequence of ScanPlan
+    config : StudyConfig
+    provenance : Provenance
+        Where inputs are and outputs go.
+    work_dir : Path
+        Where intermediate results are kept.
+    """
+    workflow = pe.Workflow(name=study_name(), base_dir=str(work_dir))
+    workflow.add_nodes(
+        [init_scan_wf(plan=plan, config=config, provenance=provenance) for plan in plans]
+    )
+    return workflow
+
+
+def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance) -> pe.Workflow:
+    """Everything of one scan, from echoes to saved susceptibility maps.
+
+    Parameters
+    ----------
+    plan : ScanPlan
+    config : StudyConfig
+    provenance : Provenance
+    """
+    scan, geometry = plan.scan, plan.geometry
+    workflow = pe.Workflow(name=plan.node_name)
+    preprocessing_wf = init_preprocessing_wf(
+        echo_times=scan.echo_times,
+        b0=scan.b0,
+        phase_units=scan.phase_units,
+        phase_sign=config.phase_sign or scan.phase_sign or 1,
+        shape=geometry.shape,
+        parameters=config.parameters,
+    )
+    preprocessing_wf.inputs.inputnode.magnitude = [str(path) for path in scan.magnitude]
+    preprocessing_wf.inputs.inputnode.phase = [str(path) for path in scan.phase]
+    if plan.companions.mask is not None:
+        preprocessing_wf.inputs.inputnode.mask = str(plan.companions.mask)
+    saver = _Saver(workflow, plan, config, provenance)
+    saver.save_preprocessed(preprocessing_wf)
+    reference = None if plan.reference is None else plan.reference.indices
+    for order, branch_config in branches(config).items():
+        init_branch_wf = init_bt_wf if order == "B+T" else init_tb_wf
+        branch_wf = init_branch_wf(
+            geometry=geometry, config=branch_config, reference_indices=reference
+        )
+        if plan.companions.labels is not None:
+            branch_wf.inputs.inputnode.labels = str(plan.companions.labels)
+        workflow.connect(
+            [
+                (
+                    preprocessing_wf,
+                    branch_wf,
+                    [
+                        ("outputnode.total_field", "inputnode.field"),
+                        ("outputnode.mask", "inputnode.mask"),
+                        ("outputnode.magnitude", "inputnode.magnitude"),
+                    ],
+                )
+            ]
+        )
+        saver.save_branch(branch_wf, order, branch_config)
+    return workflow
+
+
+class _Saver:
+    """Adds to a scan's graph the nodes that save its results as derivatives."""
+
+    def __init__(
+        self, workflow: pe.Workflow, plan: ScanPlan, config: StudyConfig, provenance: Provenance
+    ) -> None:
+        self.workflow, self.plan, self.config = workflow, plan, config
+        self.provenance = provenance
+        self.names = Derivatives(provenance.out_dir)
+        self.background = {"Method": "RESHARP", **resharp_parameters(config)}
+
+    def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
+        """Save magnitude, brain mask and total field."""
+        scan = self.plan.scan
+        raw = [*scan.magnitude, *scan.phase]
+        for field, path, metadata in (
+            (
+                "magnitude",
+                self.names.magnitude(scan),
+                magnitude_sidecar(self.provenance, sources=scan.magnitude),
+            ),
+            (
+                "mask",
+                self.names.brain_mask(scan),
+                mask_sidecar(self.provenance, sources=self._mask_sources(), scan=scan),
+            ),
+            (
+                "total_field",
+                self.names.total_field(scan),
+                field_sidecar(self.provenance, kind="total", sources=raw),
+            ),
+        ):
+            self._save(preprocessing_wf, {f"outputnode.{field}": "in_file"}, field, path, metadata)
+
+    def save_branch(self, branch_wf: pe.Workflow, order: str, config: StudyConfig) -> None:
+        """Save local fields, masks and susceptibility maps of one order."""
+        scan, names = self.plan.scan, self.names
+        fields = [names.total_field(scan), names.brain_mask(scan)]
+        if order == "B+T":
+            metadata = field_sidecar(
+                self.provenance,
+                kind="local",
+                sources=fields,
+                background_removal=self.background,
+            )
+            source = {"outputnode.local_field": "in_file"}
+            self._save(branch_wf, source, "local_field", names.local_field(scan), metadata)
+        for coverage in config.coverages:
+            branch = Branch(
+                "full" if coverage.is_full else order,
+                coverage.percent,
+                self.plan.geometry.thickness(coverage),
+                self.plan.geometry.axis,
+            )
+            prefix = f"outputnode.cov{coverage.label}"
+            node = f"{order.replace('+', '').lower()}{coverage.label}"
+            thickness = (
+                {} if coverage.is_full else {f"{prefix}_actual_thickness": "actual_thickness"}
+            )
+            local_field = names.local_field(scan)
+            if order == "T+B":
+                local_field = names.local_field(scan, coverage.percent)
+                metadata = field_sidecar(
+                    self.provenance,
+                    kind="local",
+                    sources=fields,
+                    branch=branch,
+                    background_removal=self.background,
+                )
+                source = {f"{prefix}_local_field": "in_file", **thickness}
+                self._save(branch_wf, source, f"local_field_{node}", local_field, metadata)
+            mask = names.branch_mask(scan, order, coverage.percent)
+            metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)
+            source = {f"{prefix}_mask": "in_file", **thickness}
+            self._save(branch_wf, source, f"mask_{node}", mask, metadata)
+            for method in config.methods:
+                metadata = chi_sidecar(
+                    self.provenance,
+                    branch,
+                    method=method,
+                    parameters=self._inversion_parameters(method),
+                    background_removal=self.background,
+                    reference=self.plan.reference.name if self.plan.reference else "mask",
+                    sources=[local_field, mask],
+                )
+                source = {
+                    f"{prefix}_chi_{method}": "in_file",
+                    f"{prefix}_reference_mean_{method}": "reference_mean",
+                    **thickness,
+                }
+                path = names.chi(scan, method, order, coverage.percent)
+                self._save(branch_wf, source, f"chi_{node}_{method}", path, metadata)
+
+    def _inversion_parameters(self, method: str) -> dict[str, Any]:
+        weights = self.config.weights.get(method)
+        parameters = node_parameters(
+            METHODS[method].interface, self.config.parameters.get(method, {})
+        )
+        if weights is not None:
+            from qsm_workflows.networks.weights import sha256
+
+            parameters |= {"weights": Path(weights).name, "weights_sha256": sha256(weights)}
+        return parameters
+
+    def _mask_sources(self) -> list[Path]:
+        mask = self.plan.companions.mask
+        return [self.plan.scan.magnitude[0]] if mask is None else [mask]
+
+    def _save(
+        self,
+        source: pe.Workflow,
+        fields: Mapping[str, str],
+        name: str,
+        path: Path,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        node = pe.Node(
+            SaveDerivative(out_path=str(path), metadata=dict(metadata)),
+            name=f"save_{name}",
+            mem_gb=memory_gb(0, 0),
+        )
+        self.workflow.connect([(source, node, list(fields.items()))])
+
+
+def init_measurement_wf(
+    *,
+    plans: Sequence[ScanPlan],
+    config: StudyConfig,
+    provenance: Provenance,
+    work_dir: Path,
+) -> pe.Workflow | None:
+    """Graph that reads the regions of all maps that the study left; None when there are none.
+
+    It is a graph of its own, run after the study's, because it takes whatever maps there
+    are: a node that failed leaves the others to be measured.
+
+    Parameters
+    ----------
+    plans : sequence of ScanPlan
+    config : StudyConfig
+    provenance : Provenance
+    work_dir : Path
+    """
+    names = Derivatives(provenance.out_dir)
+    workflow = pe.Workflow(name=f"measure_{study_name()}", base_dir=str(work_dir))
+    for plan in plans:
+        found = [
+            output
+            for output in outputs(config)
+            if names.chi(plan.scan, output.method, output.order, output.coverage.percent).exists()
+        ]
+        if plan.companions.labels is None or not found:
+            continue
+        measure = _init_measure_node(plan, config, names, found)
+        save = pe.Node(
+            SaveDerivative(
+                out_path=str(names.regions_table(plan.scan)), metadata=regions_dictionary()
+            ),
+            name=f"save_{plan.node_name}",
+        )
+        workflow.connect([(measure, save, [("out_file", "in_file")])])
+    return workflow if workflow.list_node_names() else None
+
+
+def _init_measure_node(
+    plan: ScanPlan, config: StudyConfig, names: Derivatives, found: Sequence[Output]
+) -> pe.Node:
+    scan = plan.scan
+    measure = MeasureRegions(
+        chi=[str(names.chi(scan, o.method, o.order, o.coverage.percent)) for o in found],
+        mask=[str(names.branch_mask(scan, o.order, o.coverage.percent)) for o in found],
+        order=[o.order for o in found],
+        method=[o.method for o in found],
+        coverage_percent=[o.coverage.percent for o in found],
+        coverage_mm=[plan.geometry.thickness(o.coverage) for o in found],
+        labels=str(plan.companions.labels),
+        regions=[(r.name, r.hemisphere, list(r.indices)) for r in plan.regions],
+        identifiers={
+            "subject": scan.subject,
+            "session": scan.session or "n/a",
+            "run": scan.run or "n/a",
+            "acquisition": scan.acquisition or "n/a",
+        },
+    )
+    if plan.reference is not None:
+        measure.inputs.reference = plan.reference.name
+    if plan.companions.truth_chi is not None:
+        measure.inputs.truth = str(plan.companions.truth_chi)
+    return pe.Node(measure, name=plan.node_name, mem_gb=memory_gb(prod(plan.geometry.shape), 12))
