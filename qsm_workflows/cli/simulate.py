@@ -1,0 +1,135 @@
+"""``qsm-wf simulate``: digital heads as a BIDS dataset."""
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+VOXEL_SIZE = (1.0, 1.0, 1.0)
+MATRIX = (144, 192, 128)
+ECHO_TIMES = (0.0049, 0.0098, 0.0147, 0.0196, 0.0245)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the ``simulate`` command."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="make digital heads with known susceptibility, as a BIDS dataset",
+        description="Write multi-echo gradient echo scans of digital heads as a raw BIDS "
+        "dataset, and the susceptibility and fields they were made from as its derivative.",
+    )
+    parser.set_defaults(func=main)
+    parser.add_argument("out", type=Path, metavar="OUT", help="new or empty folder")
+    parser.add_argument("--subjects", type=_count, default=1, metavar="N", help="number of heads")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other heads")
+    grid = parser.add_argument_group("image grid")
+    grid.add_argument(
+        "--voxel-size",
+        type=float,
+        nargs="+",
+        default=list(VOXEL_SIZE),
+        metavar="MM",
+        help="voxel edge lengths, one or three (default 1 mm)",
+    )
+    grid.add_argument(
+        "--matrix",
+        type=int,
+        nargs=3,
+        metavar=("NX", "NY", "NZ"),
+        help="number of voxels (default: what covers 144 × 192 × 128 mm)",
+    )
+    grid.add_argument(
+        "--tilt",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        metavar="DEG",
+        help="turn the image about the left-right axis, or with three angles about "
+        "x, y and z; B0 becomes oblique in the image",
+    )
+    scan = parser.add_argument_group("scan")
+    scan.add_argument("--b0", type=float, default=3.0, metavar="T", help="field (default 3 T)")
+    scan.add_argument(
+        "--echo-times",
+        type=float,
+        nargs="+",
+        default=list(ECHO_TIMES),
+        metavar="S",
+        help="echo times in seconds (default 0.0049 to 0.0245 in steps of 0.0049)",
+    )
+    scan.add_argument("--snr", type=float, default=50.0, help="of the brain at the first echo")
+    head = parser.add_argument_group("head")
+    head.add_argument(
+        "--no-lesions", action="store_true", help="no haemorrhage and no calcification"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``qsm-wf simulate``; returns the exit status."""
+    try:
+        _simulate(args)
+    except (ValueError, OSError) as error:
+        print(f"qsm-wf simulate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    # Imported here, so that `qsm-wf --help` need not load torch.
+    from qsm_workflows.phantom.dataset import finish_dataset, start_dataset, write_subject
+    from qsm_workflows.phantom.head import simulate_head
+    from qsm_workflows.phantom.signal import check_echo_times
+    from qsm_workflows.phantom.susceptibility import LABELS
+
+    voxel_size = _triple("--voxel-size", args.voxel_size, args.voxel_size * 3)
+    tilt = _triple("--tilt", args.tilt, [*args.tilt, 0.0, 0.0])
+    echo_times = check_echo_times(args.echo_times)
+    matrix = tuple(args.matrix) if args.matrix else _covering_matrix(voxel_size)
+    start_dataset(args.out, LABELS, shlex.join(["qsm-wf", *sys.argv[1:]]))
+    participants = [f"sub-{number:02d}" for number in range(1, args.subjects + 1)]
+    for number, participant in enumerate(participants, start=1):
+        start = time.monotonic()
+        head = simulate_head(
+            args.seed,
+            number,
+            voxel_size=voxel_size,
+            matrix=matrix,
+            tilt=tilt,
+            lesions=not args.no_lesions,
+        )
+        write_subject(
+            args.out,
+            participant,
+            head,
+            echo_times=echo_times,
+            b0=args.b0,
+            snr=args.snr,
+            seed=args.seed + number,
+        )
+        print(f"{participant}: {time.monotonic() - start:.0f} s")
+    finish_dataset(args.out, participants)
+    print(args.out)
+
+
+def _triple(option: str, given: list[float], filled: list[float]) -> tuple[float, float, float]:
+    """Three numbers from one or three."""
+    if len(given) not in (1, 3):
+        raise ValueError(f"{option} takes one number or three, not {len(given)}")
+    x, y, z = filled[:3]
+    return x, y, z
+
+
+def _covering_matrix(voxel_size: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Voxels that cover the field of view of the default grid."""
+    if min(voxel_size) <= 0:
+        raise ValueError(f"--voxel-size must be positive, not {voxel_size}")
+    x, y, z = (max(1, round(n / size)) for n, size in zip(MATRIX, voxel_size, strict=True))
+    return x, y, z
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 99:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 99")
+    return number

@@ -1,0 +1,173 @@
+"""The digital head as it is imaged: susceptibility, fields, mask and labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_workflows.algorithms.dipole import forward_field
+from qsm_workflows.algorithms.geometry import (
+    FloatArray,
+    MaskArray,
+    Triple,
+    b0_direction,
+    voxel_size,
+)
+
+from .anatomy import make_anatomy
+from .grids import (
+    Affine,
+    FineGrid,
+    Shape3,
+    block_majority,
+    block_mean,
+    fine_grid,
+    image_affine,
+    repeat_blocks,
+)
+from .scene import Scene
+from .susceptibility import LABELS, Label
+
+FIELD_PAD = 60.0
+"""Zeros, in mm, round the head when its field is computed."""
+
+
+@dataclass(frozen=True)
+class SubVoxels:
+    """What makes the signal, on a grid `factor` times finer than the image."""
+
+    factor: Shape3
+    total_field: FloatArray
+    r2star: FloatArray
+    proton_density: FloatArray
+
+    def mean_proton_density(self) -> FloatArray:
+        """Proton density on the grid of the image."""
+        return block_mean(self.proton_density, self.factor)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Ground truth of one simulated subject on the grid of the images.
+
+    Parameters
+    ----------
+    chi : (X, Y, Z) ndarray of float32
+        Susceptibility relative to tissue water, ppm; the mean over each voxel.
+    total_field : (X, Y, Z) ndarray of float32
+        Field of everything in and round the head, ppm, relative to the scanner's
+        frequency, which is set to the mean over the brain.
+    local_field : (X, Y, Z) ndarray of float32
+        Field of the sources inside `mask` alone, ppm.
+    mask : (X, Y, Z) ndarray of bool
+        The brain, with its ventricles and sulci.
+    labels : (X, Y, Z) ndarray of uint8
+        Prevailing structure in each voxel; 0 outside the brain.
+    label_table : tuple of Label
+        What the labels mean.
+    affine : (4, 4) ndarray
+        Voxel-to-world matrix, mm; B0 is the world's z.
+    subvoxels : SubVoxels
+        What :func:`~qsm_workflows.phantom.signal.simulate_signal` needs.
+    """
+
+    chi: FloatArray
+    total_field: FloatArray
+    local_field: FloatArray
+    mask: MaskArray
+    labels: NDArray[np.uint8]
+    label_table: tuple[Label, ...]
+    affine: Affine
+    subvoxels: SubVoxels
+
+    @property
+    def voxel_size(self) -> NDArray[np.float64]:
+        """Voxel edge lengths, mm."""
+        return voxel_size(self.affine)
+
+    @property
+    def b0_dir(self) -> NDArray[np.float64]:
+        """Unit vector of B0 in voxel axes."""
+        return b0_direction(self.affine)
+
+
+def simulate_head(
+    seed: int,
+    subject: int = 1,
+    *,
+    voxel_size: Triple = (1.0, 1.0, 1.0),
+    matrix: Shape3 = (144, 192, 128),
+    tilt: Triple = (0.0, 0.0, 0.0),
+    lesions: bool = True,
+) -> Head:
+    """Digital head of one subject, the same for the same `seed` and `subject`.
+
+    The anatomy is a set of continuous shapes, so that every voxel size and every
+    orientation image the same head. Its field is computed on voxels of half the size
+    over the whole head and neck, zero-padded, and averaged.
+
+    Parameters
+    ----------
+    seed : int
+        Of the data set, not negative.
+    subject : int
+        Number of the subject, from 1.
+    voxel_size : (3,) sequence of float
+        Voxel edge lengths of the image, mm.
+    matrix : tuple of int
+        Number of voxels along each axis.
+    tilt : (3,) sequence of float
+        Rotation of the image about the world's x, y and z axes, degrees.
+    lesions : bool
+        Add a haemorrhage (about 0.8 ppm) and a calcification (about −0.4 ppm).
+
+    Raises
+    ------
+    ValueError
+        If the grid is not valid, or holds no brain.
+    """
+    if seed < 0 or subject < 1:
+        raise ValueError(f"seed must be ≥ 0 and subject ≥ 1, not {seed} and {subject}")
+    affine = image_affine(voxel_size, matrix, tilt)
+    anatomy = make_anatomy(seed, subject, lesions=lesions)
+    grid = fine_grid(affine, matrix, *anatomy.box())
+    return image_scene(anatomy.paint(grid), grid, affine, LABELS)
+
+
+def image_scene(
+    scene: Scene, grid: FineGrid, affine: Affine, label_table: tuple[Label, ...]
+) -> Head:
+    """Compute the fields of a scene and average everything to the image grid.
+
+    Raises
+    ------
+    ValueError
+        If no brain is inside the image.
+    """
+    labels = scene.labels[grid.image_slices]
+    mask = block_mean(labels > 0, grid.factor) >= 0.5
+    if not mask.any():
+        raise ValueError("no brain inside the field of view: enlarge matrix or voxel_size")
+    size, direction = voxel_size(grid.affine), b0_direction(grid.affine)
+    # With the susceptibility relative to what is outside, zeros round the grid are right.
+    total_field = forward_field(scene.chi - scene.outside, size, direction, pad=FIELD_PAD)
+    total_field = np.ascontiguousarray(total_field[grid.image_slices])
+    fine_mask = repeat_blocks(mask, grid.factor)
+    total_field -= total_field[fine_mask].mean(dtype=np.float64)
+    chi = scene.chi[grid.image_slices]
+    local_field = forward_field(chi * fine_mask, size, direction, pad=FIELD_PAD)
+    return Head(
+        chi=block_mean(chi, grid.factor),
+        total_field=block_mean(total_field, grid.factor),
+        local_field=block_mean(local_field, grid.factor),
+        mask=mask,
+        labels=block_majority(labels, grid.factor) * mask,
+        label_table=label_table,
+        affine=affine,
+        subvoxels=SubVoxels(
+            factor=grid.factor,
+            total_field=total_field,
+            r2star=np.ascontiguousarray(scene.r2star[grid.image_slices]),
+            proton_density=np.ascontiguousarray(scene.proton_density[grid.image_slices]),
+        ),
+    )
