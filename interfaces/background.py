@@ -1,5 +1,7 @@
 """Background field removal."""
 
+from dataclasses import asdict
+
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -15,9 +17,13 @@ from ._torch import set_threads
 class _RESHARPInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="total field, ppm")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    radius = traits.Float(3.0, usedefault=True, desc="kernel radius, mm")
-    tikhonov = traits.Float(1e-4, usedefault=True, desc="Tikhonov weight λ")
-    max_iterations = traits.Int(200, usedefault=True, desc="most conjugate gradient iterations")
+    preset = traits.Enum(
+        "study", "ge", "prisma", usedefault=True, desc="parameters for those not given"
+    )
+    radius = traits.Float(desc="kernel radius, mm")
+    tikhonov = traits.Float(desc="Tikhonov weight λ")
+    max_iterations = traits.Int(desc="most conjugate gradient iterations")
+    tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
@@ -35,19 +41,21 @@ class RESHARP(SimpleInterface):
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
-        from qsm_workflows.algorithms.background import resharp
+        from qsm_workflows.algorithms.background import RESHARP_PRESETS, resharp
         from qsm_workflows.algorithms.geometry import voxel_size
 
         set_threads(self.inputs.num_threads)
+        parameters = asdict(RESHARP_PRESETS[self.inputs.preset])
+        given = self.inputs.get_traitsfree()
+        parameters.update({name: given[name] for name in parameters if name in given})
         total_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         local_field, mask = resharp(
             total_field,
             _images.load_mask(self.inputs.mask),
             voxel_size(image.affine),
-            radius=self.inputs.radius,
-            tikhonov=self.inputs.tikhonov,
-            max_iterations=self.inputs.max_iterations,
+            **parameters,
+            tolerance=self.inputs.tolerance,
             device=self.inputs.device,
         )
         self._results["out_file"] = _images.save(

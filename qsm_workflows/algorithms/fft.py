@@ -6,13 +6,14 @@ end of each axis: a circular convolution does not care where its zeros are.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import next_fast_len
 
-from .geometry import FloatArray, Triple
+from .geometry import FloatArray, MaskArray, Triple, bounding_box
 
 Shape3 = tuple[int, int, int]
 
@@ -42,10 +43,62 @@ def padded_shape(shape: Shape3, voxel_size: Triple, pad: float) -> Shape3:
     if pad == 0:
         return shape
     x, y, z = (
-        next_fast_len(n + math.ceil(pad / size - 1e-9), real=True)
+        _fast_length(n + math.ceil(pad / size - 1e-9))
         for n, size in zip(shape, voxel_size, strict=True)
     )
     return x, y, z
+
+
+def _fast_length(n: int) -> int:
+    """Next even length of small prime factors; odd ones take up to twice the time."""
+    return 2 * next_fast_len(math.ceil(n / 2), real=True)
+
+
+@dataclass(frozen=True)
+class PaddedGrid:
+    """The box of a mask within a grid of zeros, on which an inversion works.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of the image.
+    box : tuple of slice
+        The part of the image that is worked on.
+    shape : tuple of int
+        Grid of the transforms; the box lies at its beginning.
+    """
+
+    image_shape: Shape3
+    box: tuple[slice, slice, slice]
+    shape: Shape3
+
+    @classmethod
+    def around(cls, mask: MaskArray, voxel_size: Triple, pad: float) -> "PaddedGrid":
+        """Grid with `pad` mm of zeros beyond the mask, or the image itself if that is 0.
+
+        With zeros around it, the result does not depend on how much empty image
+        surrounds the mask.
+        """
+        x, y, z = mask.shape
+        box = bounding_box(mask) if pad > 0 else (slice(x), slice(y), slice(z))
+        extent_x, extent_y, extent_z = (axis.stop - (axis.start or 0) for axis in box)
+        shape = padded_shape((extent_x, extent_y, extent_z), voxel_size, pad)
+        return cls((x, y, z), box, shape)
+
+    def embed(self, volume: ArrayLike, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Put an image, which is zero outside the box, on the grid as float32."""
+        part = to_tensor(np.asarray(volume)[self.box], device)
+        grid = torch.zeros(self.shape, dtype=torch.float32, device=device)
+        x, y, z = part.shape
+        grid[:x, :y, :z] = part
+        return grid
+
+    def extract(self, volume: torch.Tensor) -> FloatArray:
+        """Bring the box back into an image of zeros."""
+        image = np.zeros(self.image_shape, np.float32)
+        x, y, z = image[self.box].shape
+        image[self.box] = to_array(volume[:x, :y, :z])
+        return image
 
 
 def frequencies(shape: Shape3, voxel_size: Triple, device: str | torch.device = "cpu"):

@@ -128,3 +128,25 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...] | None = None) -> MaskArr
     if not array.any():
         raise ValueError("mask is empty")
     return array
+
+
+def bounding_box(mask: MaskArray) -> tuple[slice, slice, slice]:
+    """Smallest box that holds a mask, as slices of the three axes.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) ndarray of bool
+        Not empty.
+
+    Examples
+    --------
+    >>> mask = np.zeros((5, 5, 5), bool)
+    >>> mask[1:3, 2, 0:4] = True
+    >>> bounding_box(mask)
+    (slice(1, 3, None), slice(2, 3, None), slice(0, 4, None))
+    """
+    x, y, z = (
+        slice(int(inside[0]), int(inside[-1]) + 1)
+        for inside in (np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    )
+    return x, y, z

@@ -1,0 +1,180 @@
+"""Dipole inversion: susceptibility from the local field."""
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from . import _images
+from ._torch import set_threads
+
+
+class _InversionInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
+    mask = File(exists=True, mandatory=True, desc="mask of the local field")
+    pad = traits.Float(40.0, usedefault=True, desc="zeros around the mask, mm; 0 for periodic")
+    device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
+    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+
+
+class _InversionOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="susceptibility, ppm")
+
+
+class _Inversion(SimpleInterface):
+    """What the single-orientation inversions share: reading, geometry and writing."""
+
+    output_spec = _InversionOutputSpec
+
+    def _run_interface(self, runtime):
+        # Imported here: torch must not be loaded in the process that builds the graph.
+        from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+
+        set_threads(self.inputs.num_threads)
+        local_field, image = _images.load(self.inputs.in_file)
+        _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
+        mask = _images.load_mask(self.inputs.mask)
+        geometry = voxel_size(image.affine), b0_direction(image.affine)
+        chi = self._invert(local_field, mask, image, geometry)
+        self._results["out_file"] = _images.save(
+            chi, image, _images.output_path(runtime.cwd, "chi")
+        )
+        return runtime
+
+    def _common(self):
+        """Keywords that every inversion takes."""
+        return {"pad": self.inputs.pad, "device": self.inputs.device}
+
+
+class _TKDInputSpec(_InversionInputSpec):
+    threshold = traits.Float(0.15, usedefault=True, desc="smallest |D| that is divided by")
+
+
+class TKD(_Inversion):
+    """Thresholded division; see :func:`qsm_workflows.algorithms.inversion.direct.tkd`."""
+
+    input_spec = _TKDInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.direct import tkd
+
+        return tkd(local_field, mask, *geometry, threshold=self.inputs.threshold, **self._common())
+
+
+class _ILSQRInputSpec(_InversionInputSpec):
+    tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends a solve")
+    max_iterations = traits.Int(50, usedefault=True, desc="most iterations of a solve")
+
+
+class ILSQR(_Inversion):
+    """Iterative LSQR; see :func:`qsm_workflows.algorithms.inversion.ilsqr.ilsqr`."""
+
+    input_spec = _ILSQRInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+
+        return ilsqr(
+            local_field,
+            mask,
+            *geometry,
+            tolerance=self.inputs.tolerance,
+            max_iterations=self.inputs.max_iterations,
+            **self._common(),
+        )
+
+
+class _MEDIInputSpec(_InversionInputSpec):
+    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = File(exists=True, desc="standard deviation of the field, any units")
+    regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
+    b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
+    delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
+    merit = traits.Bool(False, usedefault=True, desc="lower the weight of outliers")
+    edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
+    max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
+
+
+class MEDI(_Inversion):
+    """Morphology-enabled inversion; see :func:`qsm_workflows.algorithms.inversion.medi.medi`."""
+
+    input_spec = _MEDIInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.medi import medi
+
+        return medi(
+            local_field,
+            mask,
+            self._companion("magnitude", image),
+            *geometry,
+            regularisation=self.inputs.regularisation,
+            b0=self.inputs.b0,
+            delta_te=self.inputs.delta_te,
+            noise=self._companion("noise", image),
+            merit=self.inputs.merit,
+            edge_fraction=self.inputs.edge_fraction,
+            max_outer=self.inputs.max_outer,
+            **self._common(),
+        )
+
+    def _companion(self, trait, image):
+        """Volume on the grid of the local field, or None where none is given."""
+        path = getattr(self.inputs, trait)
+        if not isdefined(path):
+            return None
+        _images.check_same_grid(self.inputs.in_file, image, path)
+        return _images.load(path)[0]
+
+
+class _COSMOSInputSpec(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="local field of each orientation, ppm, on one grid"
+    )
+    masks = InputMultiObject(
+        File(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
+    )
+    b0_dirs = traits.List(
+        traits.Tuple(traits.Float, traits.Float, traits.Float),
+        mandatory=True,
+        desc="B0 in voxel axes of the grid, for each orientation",
+    )
+    pad = traits.Float(40.0, usedefault=True, desc="zeros around the mask, mm; 0 for periodic")
+    device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
+    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+
+
+class COSMOS(SimpleInterface):
+    """Several orientations; see :func:`qsm_workflows.algorithms.inversion.cosmos.cosmos`."""
+
+    input_spec = _COSMOSInputSpec
+    output_spec = _InversionOutputSpec
+
+    def _run_interface(self, runtime):
+        # Imported here: torch must not be loaded in the process that builds the graph.
+        from qsm_workflows.algorithms.geometry import voxel_size
+        from qsm_workflows.algorithms.inversion.cosmos import cosmos
+
+        set_threads(self.inputs.num_threads)
+        first = self.inputs.in_files[0]
+        fields, images = zip(*(_images.load(path) for path in self.inputs.in_files), strict=True)
+        for other in [*self.inputs.in_files[1:], *self.inputs.masks]:
+            _images.check_same_grid(first, images[0], other)
+        masks = [_images.load_mask(path) for path in self.inputs.masks]
+        chi = cosmos(
+            fields,
+            masks,
+            voxel_size(images[0].affine),
+            self.inputs.b0_dirs,
+            pad=self.inputs.pad,
+            device=self.inputs.device,
+        )
+        self._results["out_file"] = _images.save(
+            chi, images[0], _images.output_path(runtime.cwd, "chi")
+        )
+        return runtime

@@ -1,0 +1,182 @@
+"""Krylov solvers on torch tensors, for operators that are given as functions.
+
+The vectors may be tensors of any shape, real or complex.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import torch
+
+Operator = Callable[[torch.Tensor], torch.Tensor]
+
+_logger = logging.getLogger(__name__)
+
+
+def inner(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Real part of the scalar product of two tensors."""
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    return float(torch.dot(a.reshape(-1), b.reshape(-1)))
+
+
+def norm(a: torch.Tensor) -> float:
+    """Euclidean norm of a tensor."""
+    return inner(a, a) ** 0.5
+
+
+def conjugate_gradient(
+    operator: Operator,
+    rhs: torch.Tensor,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    name: str = "conjugate gradient",
+) -> torch.Tensor:
+    """Solve A·x = b from x = 0, for a symmetric positive definite A.
+
+    Stops when ‖b − A·x‖ ≤ tolerance·‖b‖; a solve that does not get there is reported in
+    the log under `name`.
+    """
+    solution = torch.zeros_like(rhs)
+    residual = rhs.clone()
+    direction = rhs.clone()
+    energy = inner(residual, residual)
+    target = tolerance**2 * energy
+    for _ in range(max_iterations):
+        if energy <= target:
+            return solution
+        image = operator(direction)
+        step = energy / inner(direction, image)
+        solution.add_(direction, alpha=step)
+        residual.sub_(image, alpha=step)
+        previous, energy = energy, inner(residual, residual)
+        direction.mul_(energy / previous).add_(residual)
+    if energy > target:
+        _logger.warning(
+            "%s: residual %.1e of the right-hand side after %d iterations (wanted %.1e)",
+            name,
+            (energy * tolerance**2 / target) ** 0.5,
+            max_iterations,
+            tolerance,
+        )
+    return solution
+
+
+def lsqr(
+    operator: Operator,
+    adjoint: Operator,
+    rhs: torch.Tensor,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> torch.Tensor:
+    """Minimise ‖A·x − b‖ from x = 0 by LSQR.
+
+    Stops when ‖A·x − b‖ ≤ tolerance·‖b‖, as MATLAB's function of that name does. There is
+    no test of the gradient Aᵀ·(A·x − b): it would end an ill-posed problem much earlier.
+
+    References
+    ----------
+    Paige & Saunders, ACM Trans Math Softw 8:43 (1982).
+    """
+    beta = norm(rhs)
+    u = rhs / beta if beta else rhs.clone()
+    v = adjoint(u)
+    alpha = norm(v)
+    solution = torch.zeros_like(v)
+    if alpha == 0:
+        return solution
+    v /= alpha
+    w = v.clone()
+    rho_bar, phi_bar = alpha, beta
+    for _ in range(max_iterations):
+        u = operator(v).sub_(u, alpha=alpha)
+        beta_next = norm(u)
+        if beta_next > 0:
+            u /= beta_next
+            v = adjoint(u).sub_(v, alpha=beta_next)
+            alpha = norm(v)
+            v /= max(alpha, torch.finfo(torch.float32).tiny)
+        rho = math.hypot(rho_bar, beta_next)
+        cosine, sine = rho_bar / rho, beta_next / rho
+        phi = cosine * phi_bar
+        solution.add_(w, alpha=phi / rho)
+        w.mul_(-sine * alpha / rho).add_(v)
+        rho_bar, phi_bar = -cosine * alpha, sine * phi_bar
+        if phi_bar <= tolerance * beta:
+            break
+    return solution
+
+
+def lsmr(
+    operator: Operator,
+    adjoint: Operator,
+    rhs: torch.Tensor,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> torch.Tensor:
+    """Minimise ‖A·x − b‖ from x = 0 by LSMR.
+
+    Stops when ‖Aᵀ·r‖ ≤ tolerance·‖A‖·‖r‖ or ‖r‖ ≤ tolerance·(‖b‖ + ‖A‖·‖x‖), r = b − A·x,
+    with the Frobenius norm of A estimated as the iteration goes.
+
+    References
+    ----------
+    Fong & Saunders, SIAM J Sci Comput 33:2950 (2011); names as there, section 5.
+    """
+    beta = norm_b = norm(rhs)
+    u = rhs / beta if beta else rhs.clone()
+    v = adjoint(u)
+    alpha = norm(v)
+    solution = torch.zeros_like(v)
+    if alpha == 0:
+        return solution
+    v /= alpha
+    h, h_bar = v.clone(), torch.zeros_like(v)
+    alpha_bar, zeta_bar = alpha, alpha * beta
+    rho = rho_bar = c_bar = 1.0
+    s_bar = 0.0
+    # For the estimate of ‖r‖.
+    beta_dd, beta_d, rho_d, tau_tilde, theta_tilde, zeta = beta, 0.0, 1.0, 0.0, 0.0, 0.0
+    frobenius = alpha**2
+    for _ in range(max_iterations):
+        u = operator(v).sub_(u, alpha=alpha)
+        beta = norm(u)
+        u /= beta
+        v = adjoint(u).sub_(v, alpha=beta)
+        alpha = norm(v)
+        v /= alpha
+
+        rho_old, rho = rho, math.hypot(alpha_bar, beta)
+        c, s = alpha_bar / rho, beta / rho
+        theta, alpha_bar = s * alpha, c * alpha
+        rho_bar_old, zeta_old = rho_bar, zeta
+        theta_bar, rho_temp = s_bar * rho, c_bar * rho
+        rho_bar = math.hypot(rho_temp, theta)
+        c_bar, s_bar = rho_temp / rho_bar, theta / rho_bar
+        zeta, zeta_bar = c_bar * zeta_bar, -s_bar * zeta_bar
+
+        h_bar.mul_(-theta_bar * rho / (rho_old * rho_bar_old)).add_(h)
+        solution.add_(h_bar, alpha=zeta / (rho * rho_bar))
+        h.mul_(-theta / rho).add_(v)
+
+        beta_hat, beta_dd = c * beta_dd, -s * beta_dd
+        rho_tilde = math.hypot(rho_d, theta_bar)
+        c_tilde, s_tilde = rho_d / rho_tilde, theta_bar / rho_tilde
+        tau_tilde = (zeta_old - theta_tilde * tau_tilde) / rho_tilde
+        theta_tilde, rho_d = s_tilde * rho_bar, c_tilde * rho_bar
+        beta_d = -s_tilde * beta_d + c_tilde * beta_hat
+        tau_d = (zeta - theta_tilde * tau_tilde) / rho_d
+        residual = math.hypot(beta_d - tau_d, beta_dd)
+
+        frobenius += beta**2
+        norm_a = math.sqrt(frobenius)
+        frobenius += alpha**2
+        if abs(zeta_bar) <= tolerance * norm_a * residual:
+            break
+        if residual <= tolerance * (norm_b + norm_a * norm(solution)):
+            break
+    return solution
