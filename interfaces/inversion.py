@@ -10,6 +10,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from qsm_workflows.algorithms.geometry import DEFAULT_PAD
+
 from . import _images
 from ._torch import set_threads
 
@@ -17,7 +19,9 @@ from ._torch import set_threads
 class _InversionInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="local field, ppm")
     mask = File(exists=True, mandatory=True, desc="mask of the local field")
-    pad = traits.Float(40.0, usedefault=True, desc="zeros around the mask, mm; 0 for periodic")
+    pad = traits.Float(
+        DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
+    )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
@@ -144,7 +148,9 @@ class _COSMOSInputSpec(BaseInterfaceInputSpec):
         mandatory=True,
         desc="B0 in voxel axes of the grid, for each orientation",
     )
-    pad = traits.Float(40.0, usedefault=True, desc="zeros around the mask, mm; 0 for periodic")
+    pad = traits.Float(
+        DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
+    )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 

@@ -17,9 +17,6 @@ from .geometry import FloatArray, MaskArray, Triple, bounding_box
 
 Shape3 = tuple[int, int, int]
 
-DEFAULT_PAD = 40.0
-"""Zeros, in mm, between a volume and its periodic image along every axis."""
-
 
 def padded_shape(shape: Shape3, voxel_size: Triple, pad: float) -> Shape3:
     """Grid that keeps at least `pad` mm of zeros and has fast FFT lengths.

@@ -9,6 +9,9 @@ FloatArray = NDArray[np.float32]
 MaskArray = NDArray[np.bool_]
 Triple = Sequence[float] | NDArray[np.floating]
 
+DEFAULT_PAD = 40.0
+"""Zeros, in mm, between a volume and its periodic image along every axis."""
+
 
 def voxel_size(affine: ArrayLike) -> NDArray[np.float64]:
     """Voxel edge lengths of an image, in mm.

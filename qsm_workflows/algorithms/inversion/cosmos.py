@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from .. import fft
 from ..dipole import dipole_kernel
-from ..geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
+from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_geometry, check_mask, check_volume
 
 
 def cosmos(
@@ -17,7 +17,7 @@ def cosmos(
     voxel_size: Triple,
     b0_dirs: Sequence[Triple],
     *,
-    pad: float = fft.DEFAULT_PAD,
+    pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> FloatArray:
     """Susceptibility from several orientations, by least squares in k-space (COSMOS).

@@ -3,8 +3,7 @@
 import torch
 from numpy.typing import ArrayLike
 
-from .. import fft
-from ..geometry import FloatArray, Triple
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 
 
@@ -15,7 +14,7 @@ def tkd(
     b0_dir: Triple,
     *,
     threshold: float = 0.15,
-    pad: float = fft.DEFAULT_PAD,
+    pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> FloatArray:
     """Susceptibility by thresholded k-space division (TKD).

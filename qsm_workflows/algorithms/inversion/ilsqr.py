@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from .. import differences, fft, krylov, smv
-from ..geometry import FloatArray, Triple
+from .. import differences, krylov, smv
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .direct import inverse_kernel
 from .problem import DipoleProblem
 
@@ -18,7 +18,7 @@ def ilsqr(
     *,
     tolerance: float = 0.01,
     max_iterations: int = 50,
-    pad: float = fft.DEFAULT_PAD,
+    pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> FloatArray:
     """Susceptibility by iLSQR: weighted least squares less an estimate of its artefacts.

@@ -5,8 +5,8 @@ import logging
 import torch
 from numpy.typing import ArrayLike
 
-from .. import differences, fft, krylov
-from ..geometry import FloatArray, Triple, check_volume
+from .. import differences, krylov
+from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..units import radians_per_ppm
 from .problem import DipoleProblem
 
@@ -29,7 +29,7 @@ def medi(
     noise: ArrayLike | None = None,
     merit: bool = False,
     edge_fraction: float = 0.9,
-    pad: float = fft.DEFAULT_PAD,
+    pad: float = DEFAULT_PAD,
     max_outer: int = 10,
     outer_tolerance: float = 0.1,
     max_inner: int = 100,
