@@ -114,8 +114,11 @@ def index_dataset(
     scans = []
     images.sort(key=_Image.order)
     for _, group in groupby(images, key=_Image.order):
+        files = list(group)
+        if any(_describes(refusal.file, image.path) for refusal in broken for image in files):
+            continue  # as the sidecar's own refusal says
         try:
-            scans.append(_assemble(list(group)))
+            scans.append(_assemble(files))
         except _Refused as refusal:
             refused.append(refusal.args[0])
     return Index(scans, refused)
@@ -197,6 +200,12 @@ def _broken_sidecars(root: Path, subjects: list[str]) -> Iterable[Refusal]:
                         raise ValueError("it holds no object")
                 except (OSError, ValueError) as error:
                     yield Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
+
+
+def _describes(sidecar: Path, image: Path) -> bool:
+    """Whether an image inherits a sidecar."""
+    words = set(sidecar.stem.split("_"))
+    return sidecar.parent in image.parents and words <= set(image.name.split(".")[0].split("_"))
 
 
 def _list_images(

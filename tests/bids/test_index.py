@@ -1,0 +1,227 @@
+import numpy as np
+import pytest
+
+from qsm_workflows.bids.index import index_dataset
+from qsm_workflows.bids.scan import Scan
+
+
+def test_echoes_are_read_in_order_with_their_timing(dataset):
+    paths = dataset.scan("sub-01", echoes=11)
+    index = index_dataset(dataset.root)
+    (scan,) = index.scans
+    assert index.refused == []
+    assert scan.echo_times == pytest.approx([0.005 * echo for echo in range(1, 12)])
+    assert scan.magnitude == tuple(paths[f"mag{echo}"] for echo in range(1, 12))
+    assert scan.phase == tuple(paths[f"phase{echo}"] for echo in range(1, 12))
+    assert (scan.b0, scan.phase_units, scan.phase_sign) == (3.0, "rad", None)
+
+
+def test_single_echo(dataset):
+    dataset.scan("sub-01", echoes=1, extension=".nii")
+    (scan,) = index_dataset(dataset.root).scans
+    assert scan.phase[0].name == "sub-01_part-phase_T2starw.nii"
+    assert scan.echo_times == (0.005,)
+
+
+def test_sessions_runs_and_acquisitions_are_scans_of_their_own(dataset):
+    prefixes = [
+        "sub-01_ses-a_acq-hi_run-01",
+        "sub-01_ses-a_acq-hi_run-02",
+        "sub-01_ses-a_acq-lo_rec-norm",
+        "sub-01_ses-b",
+        "sub-02",
+    ]
+    for prefix in prefixes:
+        dataset.scan(prefix, echoes=2)
+    scans = index_dataset(dataset.root).scans
+    assert [scan.prefix for scan in scans] == prefixes
+    assert scans[0].folder == "sub-01/ses-a"
+    assert scans[2].reconstruction == "norm"
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        ({"participants": ["sub-01"]}, ["sub-01_ses-a_run-01", "sub-01_ses-b_acq-x_run-02"]),
+        ({"participants": ["02"]}, ["sub-02"]),
+        ({"sessions": ["b"]}, ["sub-01_ses-b_acq-x_run-02"]),
+        ({"sessions": ["ses-a"], "runs": ["1"]}, ["sub-01_ses-a_run-01"]),
+        ({"runs": ["run-02"]}, ["sub-01_ses-b_acq-x_run-02"]),
+        ({"acquisitions": ["x"]}, ["sub-01_ses-b_acq-x_run-02"]),
+    ],
+)
+def test_filters(dataset, filters, kept):
+    for prefix in ("sub-01_ses-a_run-01", "sub-01_ses-b_acq-x_run-02", "sub-02"):
+        dataset.scan(prefix, echoes=1)
+    index = index_dataset(dataset.root, **filters)
+    assert [scan.prefix for scan in index.scans] == kept
+    assert index.refused == []
+
+
+def test_filter_that_matches_nothing_names_what_there_is(dataset):
+    dataset.scan("sub-01_ses-a")
+    index = index_dataset(dataset.root, participants=["01", "07"], sessions=["z"])
+    assert index.scans == []
+    assert [refusal.reason for refusal in index.refused] == [
+        "there is no sub-07",
+        "there is no ses-z",
+    ]
+    assert "Choose among: a" in str(index.refused[1])
+
+
+def test_sidecars_are_inherited(dataset):
+    paths = dataset.scan("sub-01_ses-a", echoes=2)
+    for path in paths.values():
+        path.with_name(path.name.replace(".nii.gz", ".json")).unlink()
+    dataset.json("MEGRE.json", {"MagneticFieldStrength": 7, "EchoTime": 99})
+    for echo in (1, 2):
+        dataset.json(f"sub-01/sub-01_echo-{echo}_MEGRE.json", {"EchoTime": 0.003 * echo})
+    dataset.json("sub-01/ses-a/sub-01_ses-a_part-phase_MEGRE.json", {"Units": "arbitrary"})
+    (scan,) = index_dataset(dataset.root).scans
+    assert (scan.b0, scan.echo_times, scan.phase_units) == (7, (0.003, 0.006), "arbitrary")
+
+
+def test_derivatives_and_other_folders_are_no_raw_scans(dataset):
+    dataset.scan("sub-01", echoes=1)
+    for folder in ("derivatives/x", "sourcedata", "sub-01/derivatives", "code"):
+        dataset.image(f"{folder}/sub-02/anat/sub-02_part-mag_T2starw.nii.gz", np.zeros((2, 2, 2)))
+    index = index_dataset(dataset.root)
+    assert [scan.subject for scan in index.scans] == ["01"]
+    assert index.refused == []
+
+
+def test_magnitude_without_part_is_a_magnitude(dataset):
+    path = dataset.scan("sub-01", echoes=1)["mag1"]
+    for name in (path, path.with_name(path.name.replace(".nii.gz", ".json"))):
+        name.rename(name.with_name(name.name.replace("_part-mag", "")))
+    assert index_dataset(dataset.root).scans[0].magnitude[0].name == "sub-01_T2starw.nii.gz"
+
+
+def test_participants_without_a_gradient_echo_are_told_what_was_seen(dataset):
+    dataset.scan("sub-01", echoes=1)
+    dataset.image("sub-02/anat/sub-02_T1w.nii.gz", np.zeros((2, 2, 2)))
+    dataset.image("sub-02/anat/phase.nii.gz", np.zeros((2, 2, 2)))
+    (dataset.root / "sub-03").mkdir()
+    index = index_dataset(dataset.root)
+    assert len(index.scans) == 1
+    assert [refusal.file.name for refusal in index.refused] == ["sub-02", "sub-03"]
+    assert "only phase.nii.gz, sub-02_T1w.nii.gz" in index.refused[0].reason
+    assert "no NIfTI image" in index.refused[1].reason
+    assert "part-phase_MEGRE" in index.refused[0].remedy
+
+
+def test_maker_gives_the_sign_of_the_phase(dataset):
+    path = dataset.scan("sub-01", echoes=1)["phase1"]
+    for maker, sign in (("GE MEDICAL SYSTEMS", -1), ("SIEMENS", 1), ("Philips", 1), ("X", None)):
+        dataset.edit(path, Manufacturer=maker)
+        assert index_dataset(dataset.root).scans[0].phase_sign == sign
+
+
+def remove_phase(dataset, paths):
+    for echo in (1, 2, 3):
+        paths[f"phase{echo}"].unlink()
+
+
+def remove_magnitude(dataset, paths):
+    for echo in (1, 2, 3):
+        paths[f"mag{echo}"].unlink()
+
+
+def replace_by_real(dataset, paths):
+    paths["phase1"].rename(str(paths["phase1"]).replace("phase", "real"))
+
+
+def break_sidecar(dataset, paths):
+    paths["phase2"].with_name("sub-01_echo-2_part-phase_MEGRE.json").write_text("{,")
+
+
+def break_inherited_sidecar(dataset, paths):
+    dataset.text("sub-01/sub-01_part-phase_MEGRE.json", "")
+
+
+def store_twice(dataset, paths):
+    dataset.image("sub-01/anat/sub-01_echo-1_part-mag_MEGRE.nii", np.zeros((2, 2, 2)))
+
+
+def name_foreign_entity(dataset, paths):
+    paths["mag1"].rename(paths["mag1"].with_name("sub-01_dir-AP_echo-1_part-mag_MEGRE.nii.gz"))
+
+
+def name_run_by_letter(dataset, paths):
+    paths["mag1"].rename(paths["mag1"].with_name("sub-01_run-x_echo-1_part-mag_MEGRE.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "reason", "remedy"),
+    [
+        (remove_phase, "echo-1_part-mag", "no phase image", "Add sub-01_echo-1_part-phase_MEGRE"),
+        (remove_magnitude, "echo-1_part-phase", "no magnitude image", "both magnitude and phase"),
+        (
+            lambda dataset, paths: paths["phase2"].unlink(),
+            "echo-2_part-mag",
+            "no phase image of echo 2",
+            "Add sub-01_echo-2_part-phase_MEGRE",
+        ),
+        (
+            lambda dataset, paths: dataset.edit(paths["mag2"], EchoTime=None),
+            "echo-2_part-mag",
+            "no EchoTime",
+            "Add EchoTime (in seconds)",
+        ),
+        (
+            lambda dataset, paths: dataset.edit(paths["mag2"], EchoTime="10 ms"),
+            "echo-2_part-mag",
+            "EchoTime is '10 ms', not a number",
+            "in seconds",
+        ),
+        (
+            lambda dataset, paths: dataset.edit(paths["phase2"], EchoTime=0.011),
+            "echo-2_part-phase",
+            "EchoTime is 0.011 but sub-01_echo-2_part-mag_MEGRE.nii.gz says 0.01",
+            "Correct",
+        ),
+        (
+            lambda dataset, paths: dataset.edit(paths["mag3"], MagneticFieldStrength=None),
+            "echo-3_part-mag",
+            "no MagneticFieldStrength",
+            "Add MagneticFieldStrength (in tesla)",
+        ),
+        (
+            lambda dataset, paths: dataset.edit(paths["mag3"], MagneticFieldStrength=7),
+            "echo-3_part-mag",
+            "MagneticFieldStrength is 7",
+            "Correct",
+        ),
+        (replace_by_real, "part-real", "part-real is not handled", "Convert"),
+        (break_sidecar, "echo-2_part-phase", "cannot be read as JSON", "Correct the sidecar"),
+        (break_inherited_sidecar, "sub-01_part-phase", "cannot be read as JSON", "Correct"),
+        (store_twice, "echo-1_part-mag", "is the same echo and part", "Remove one"),
+        (name_foreign_entity, "dir-AP", "dir- is not handled", "acq-"),
+        (name_run_by_letter, "run-x", "run-x is not a number", "Rename"),
+    ],
+)
+def test_refusals_name_the_file_the_reason_and_the_remedy(dataset, spoil, name, reason, remedy):
+    dataset.scan("sub-02", echoes=1)
+    spoil(dataset, dataset.scan("sub-01"))
+    index = index_dataset(dataset.root)
+    assert [scan.subject for scan in index.scans] == ["02"]
+    (refusal,) = [refusal for refusal in index.refused if name in refusal.file.name]
+    assert reason in refusal.reason
+    assert remedy in refusal.remedy
+
+
+def test_what_is_no_dataset_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder"):
+        index_dataset(tmp_path / "nowhere")
+    (tmp_path / "anat").mkdir()
+    with pytest.raises(ValueError, match="no folder sub-…, only anat"):
+        index_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["../01", "sub-0/1", "", "01_ses-a", "a.b"])
+def test_labels_that_could_leave_the_dataset_are_refused(dataset, label):
+    dataset.scan("sub-01", echoes=1)
+    with pytest.raises(ValueError, match="not a BIDS label"):
+        index_dataset(dataset.root, participants=[label])
+    with pytest.raises(ValueError, match="not a BIDS label"):
+        Scan(label, (dataset.root,), (dataset.root,), (0.01,), 3.0)
