@@ -1,5 +1,6 @@
 """Referencing of susceptibility and means over regions."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -133,7 +134,7 @@ def measure_regions(
     chi: FloatArray,
     mask: MaskArray,
     labels: NDArray,
-    regions: Iterable[Region],
+    regions: Sequence[Region],
     *,
     reference: Region | None,
     sizes: Sequence[int] | None = None,
@@ -148,7 +149,7 @@ def measure_regions(
         Voxels to read.
     labels : (X, Y, Z) ndarray of int
         Label image on the same grid.
-    regions : iterable of Region
+    regions : sequence of Region
     reference : Region or None
         Reference region; the whole mask when None.
     sizes : sequence of int, optional
@@ -165,21 +166,24 @@ def measure_regions(
     ValueError
         If the reference region has too few voxels inside the mask.
     """
-    regions = list(regions)
+    values = chi[mask].astype(np.float64)
+    inside = labels[mask]
+    # One pass over the voxels for all regions: counts and sums of each label value.
+    length = max((i for region in regions for i in region.indices), default=0) + 1
+    known = (inside >= 0) & (inside < length)
+    counts, sums, squares = (
+        np.bincount(inside[known], weights=weights, minlength=length)
+        for weights in (None, values[known], values[known] ** 2)
+    )
     offset = reference_mean(chi, mask, None if reference is None else reference.find(labels))
     results = []
     for number, region in enumerate(regions):
-        whole = region.find(labels)
-        values = chi[whole & mask].astype(np.float64)
-        size = int(np.count_nonzero(whole)) if sizes is None else sizes[number]
-        enough = values.size >= MINIMUM_VOXELS
-        results.append(
-            RegionMean(
-                region,
-                float(values.mean()) - offset if enough else float("nan"),
-                float(values.std()) if enough else float("nan"),
-                values.size,
-                values.size / size if size else 0.0,
-            )
-        )
+        indices = list(region.indices)
+        count = int(counts[indices].sum())
+        size = int(np.count_nonzero(region.find(labels))) if sizes is None else sizes[number]
+        mean = sd = math.nan
+        if count >= MINIMUM_VOXELS:
+            mean = sums[indices].sum() / count
+            sd = math.sqrt(max(squares[indices].sum() / count - mean**2, 0))
+        results.append(RegionMean(region, mean - offset, sd, count, count / size if size else 0.0))
     return results

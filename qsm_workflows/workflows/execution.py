@@ -5,16 +5,18 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from nipype import config as nipype_config
 from nipype.pipeline import engine as pe
-from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
@@ -39,38 +41,96 @@ class NodeFailure:
 
 
 class StudyMultiProc(MultiProcPlugin):
-    """Nipype's MultiProc that outlives a killed worker.
+    """Nipype's MultiProc with workers that keep to the log and may be killed.
 
     A worker that the system kills, for memory say, breaks the whole pool, and Nipype
     1.11 then waits for its result for ever. Here the nodes that were running fail with
-    the reason and the rest goes on in a new pool.
+    the reason and the rest goes on in a new pool. What our own code warns of in a worker
+    comes back to the parent, which knows whose node it was.
+
+    Parameters
+    ----------
+    plugin_args : mapping
+        Those of MultiProc.
+    log_file : Path
+        Where workers write what Nipype logs.
+    on_warning : callable
+        Called with a node and what its code warned of.
     """
 
-    def _async_callback(self, args):
-        try:
-            super()._async_callback(args)
-        except BrokenProcessPool:
-            task = next(task for task, future in self._task_obj.items() if future is args)
-            self._taskresult[task] = {
-                "result": None,
-                "traceback": [
-                    "The process of this node, or one beside it, was killed, most often for lack "
-                    "of memory; use fewer processes (--n-procs) or tell how much there is (--mem)"
-                ],
-                "taskid": task,
-            }
+    def __init__(
+        self,
+        plugin_args: Mapping[str, Any],
+        log_file: Path,
+        on_warning: Callable[[pe.Node, str], None],
+    ) -> None:
+        super().__init__({"mp_context": "forkserver", **plugin_args})
+        self._log_file, self._on_warning = log_file, on_warning
+        self._nodes: dict[int, pe.Node] = {}
+        self._renew_pool()
+
+    def _renew_pool(self) -> None:
+        self.pool.shutdown(wait=False)
+        self.pool = ProcessPoolExecutor(
+            max_workers=self.processors,
+            initializer=_start_worker,
+            initargs=(self._cwd, self._log_file),
+            mp_context=get_context(self.plugin_args["mp_context"]),
+        )
 
     def _submit_job(self, node, updatehash=False):
+        self._taskid += 1
+        arguments = (run_with_warnings, node, updatehash, self._taskid)
         try:
-            return super()._submit_job(node, updatehash)
+            future = self.pool.submit(*arguments)
         except BrokenProcessPool:
-            self.pool = ProcessPoolExecutor(
-                max_workers=self.processors,
-                initializer=process_initializer,
-                initargs=(self._cwd,),
-                mp_context=get_context(self.plugin_args.get("mp_context")),
+            self._renew_pool()
+            future = self.pool.submit(*arguments)
+        self._task_obj[self._taskid] = future
+        self._nodes[self._taskid] = node
+        future.add_done_callback(partial(self._finish, self._taskid))
+        return self._taskid
+
+    def _finish(self, task: int, future: Future) -> None:
+        try:
+            result, warnings = future.result()
+        except BrokenProcessPool:
+            reason = (
+                "MemoryError: the process of this node, or one beside it, was killed, most often "
+                "for lack of memory; run fewer at once (--n-procs) or allow less memory (--mem)"
             )
-            return super()._submit_job(node, updatehash)
+            result, warnings = {"result": None, "traceback": [reason], "taskid": task}, []
+        for warning in warnings:
+            self._on_warning(self._nodes[task], warning)
+        self._taskresult[task] = result
+
+
+def run_with_warnings(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, list[str]]:
+    """Run a node in a worker; returns Nipype's result and what our own code warned of."""
+    collected: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: collected.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("qsm_workflows")
+    logger.addHandler(handler)
+    try:
+        return run_node(node, updatehash, task), collected
+    finally:
+        logger.removeHandler(handler)
+
+
+def _start_worker(cwd: str, log_file: Path) -> None:
+    process_initializer(cwd)
+    _log_to(log_file)
+
+
+def _log_to(log_file: Path) -> logging.Handler:
+    """Send what Nipype logs in this process to a file instead of the console."""
+    handler = logging.FileHandler(log_file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in NIPYPE_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+    return handler
 
 
 def configure_nipype(crash_dir: Path) -> None:
@@ -103,13 +163,10 @@ def configure_nipype(crash_dir: Path) -> None:
 def nipype_log(log_file: Path):
     """Send what Nipype logs to a file instead of the console."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(log_file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in NIPYPE_LOGGERS]
     before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
+    handler = _log_to(log_file)
     try:
-        for logger in loggers:
-            logger.handlers, logger.propagate = [handler], False
         yield
     finally:
         for logger, handlers, propagate in before:
@@ -123,7 +180,9 @@ def run_workflow(
     plugin: str,
     plugin_args: Mapping[str, Any],
     crash_dir: Path,
+    log_file: Path,
     on_status: Callable[[pe.Node, str], None],
+    on_warning: Callable[[pe.Node, str], None],
 ) -> list[NodeFailure]:
     """Run a graph to its end and tell which nodes failed.
 
@@ -136,8 +195,12 @@ def run_workflow(
         Arguments of the plugin.
     crash_dir : Path
         Where :func:`configure_nipype` had crash files written.
+    log_file : Path
+        Where workers write what Nipype logs.
     on_status : callable
         Called with a node and ``start``, ``end`` or ``exception``.
+    on_warning : callable
+        Called with a node and what its code warned of; by MultiProc only.
 
     Raises
     ------
@@ -148,7 +211,7 @@ def run_workflow(
     known = set(crash_dir.glob("crash-*.txt"))
     runner: Any = plugin
     if plugin == "MultiProc":
-        runner = StudyMultiProc({"mp_context": "forkserver", **arguments})
+        runner = StudyMultiProc(arguments, log_file, on_warning)
     try:
         workflow.run(plugin=runner, plugin_args=arguments)
     except Exception as error:

@@ -1,6 +1,6 @@
 """From a scan and a configuration to slabs in millimetres, before any graph is built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -89,7 +89,9 @@ class ScanPlan:
         return self.scan.prefix.replace("-", "_") + "_wf"
 
 
-def plan_scan(scan: Scan, companions: Companions, config: StudyConfig) -> ScanPlan:
+def plan_scan(
+    scan: Scan, companions: Companions, config: StudyConfig, warnings: Sequence[str] = ()
+) -> ScanPlan:
     """Place the slabs of a scan.
 
     Parameters
@@ -97,6 +99,8 @@ def plan_scan(scan: Scan, companions: Companions, config: StudyConfig) -> ScanPl
     scan : Scan
     companions : Companions
     config : StudyConfig
+    warnings : sequence of str
+        What is known already that the user should be told.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def plan_scan(scan: Scan, companions: Companions, config: StudyConfig) -> ScanPl
         labels = np.rint(np.asarray(nib.load(companions.labels).dataobj)).astype(int)
         regions = _regions(companions)
     axis = slab_axis(affine) if config.slab_axis is None else config.slab_axis
-    warnings = []
+    warnings = [*warnings, *companions.notes]
     reference = next(
         (r for r in regions if r.name == config.reference and r.hemisphere == "both"), None
     )

@@ -1,0 +1,67 @@
+"""Entry point of ``qsm-wf``."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from qsm_workflows import __version__
+
+from . import run, simulate
+
+_COMMANDS = (run, simulate)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="qsm-wf",
+        description="Quantitative susceptibility mapping of whole heads and thin slabs.",
+        epilog="The BIDS-App form works too: qsm-wf BIDS_DIR OUT_DIR participant [options of run].",
+    )
+    parser.add_argument("--version", action="version", version=f"qsm-workflows {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def from_bids_app(arguments: Sequence[str]) -> list[str]:
+    """Turn the BIDS-App form into the one of ``run``; anything else is left as it is.
+
+    Examples
+    --------
+    >>> from_bids_app(["data", "out", "participant", "--coverage", "full"])
+    ['run', '--bids', 'data', '--out', 'out', '--coverage', 'full']
+    >>> from_bids_app(["run", "--bids", "data"])
+    ['run', '--bids', 'data']
+    """
+    if len(arguments) >= 3 and arguments[2] in ("participant", "group"):
+        bids_dir, out_dir, level, *rest = arguments
+        only = ["--reports-only"] if level == "group" else []
+        return ["run", "--bids", bids_dir, "--out", out_dir, *only, *rest]
+    return list(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 when a scan failed, 2 for bad input."""
+    # Nipype asks a server for its latest version unless told not to.
+    os.environ.setdefault("NIPYPE_NO_ET", "1")
+    given = from_bids_app(sys.argv[1:] if argv is None else argv)
+    try:
+        if given[:1] == ["run"]:
+            given = ["run", *run.expand_config(given[1:])]
+        arguments = build_parser().parse_args(given)
+        arguments.command_line = shlex.join(["qsm-wf", *given])
+        return arguments.func(arguments)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"qsm-wf: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("qsm-wf: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

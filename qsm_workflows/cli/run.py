@@ -1,0 +1,278 @@
+"""``qsm-wf run``: the study of a BIDS dataset, or a plain QSM pipeline."""
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ALL_METHODS = ("tkd", "ilsqr", "medi", "xqsm", "deepqsm")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the ``run`` command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="maps, tables and a page from a BIDS dataset",
+        description="Compute susceptibility maps of every multi-echo gradient echo scan of a BIDS "
+        "dataset at several coverages, with the background field removed before (B+T) or after "
+        "(T+B) truncation, measure regions, and show everything on one page.",
+    )
+    parser.set_defaults(func=main)
+    _add_data_options(parser.add_argument_group("data"))
+    _add_study_options(parser.add_argument_group("study"))
+    _add_processing_options(parser.add_argument_group("processing"))
+    _add_execution_options(parser.add_argument_group("execution"))
+
+
+def _add_data_options(group) -> None:
+    group.add_argument("--bids", type=Path, required=True, metavar="DIR", help="raw BIDS dataset")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="output dataset (default: derivatives/qsm-workflows in the dataset)",
+    )
+    group.add_argument(
+        "--work",
+        type=Path,
+        default=Path("qsm-work"),
+        metavar="DIR",
+        help="intermediate results, from which a later run goes on (default: %(default)s)",
+    )
+    for key, name in (
+        ("participant", "participants"),
+        ("session", "sessions"),
+        ("run", "runs"),
+        ("acquisition", "acquisitions"),
+    ):
+        group.add_argument(
+            f"--{key}-label",
+            nargs="+",
+            metavar="LABEL",
+            help=f"{name} to process, with or without their key (default: all)",
+        )
+    group.add_argument(
+        "--mask",
+        default="auto",
+        metavar="PATTERN",
+        help="brain masks: a path, which may hold {subject}, {session}, {run}, {acquisition} and "
+        "wildcards; 'auto' takes desc-brain_mask of a derivative, else extracts the brain; 'bet' "
+        "always extracts it (default: %(default)s)",
+    )
+    group.add_argument(
+        "--labels",
+        metavar="PATTERN",
+        help="label images of regions, as --mask (default: dseg of a derivative)",
+    )
+
+
+def _add_study_options(group) -> None:
+    group.add_argument(
+        "--coverage",
+        default="100:400:50",
+        metavar="LIST",
+        help="slab thicknesses in %% of the deep grey matter: 100,200 or start:stop:step; 'full' "
+        "is the whole image (default: %(default)s)",
+    )
+    group.add_argument(
+        "--order",
+        nargs="+",
+        choices=("B+T", "T+B"),
+        default=["B+T", "T+B"],
+        help="background removal before or after truncation (default: both)",
+    )
+    group.add_argument(
+        "--method",
+        nargs="+",
+        choices=ALL_METHODS,
+        help="dipole inversions (default: all, networks where there are weights)",
+    )
+    group.add_argument(
+        "--dgm-extent",
+        default="32",
+        metavar="MM",
+        help="extent of the deep grey matter that is 100 %%, in mm; 'auto' measures it from the "
+        "labels (default: %(default)s)",
+    )
+    group.add_argument(
+        "--centre",
+        nargs=3,
+        type=float,
+        metavar=("X", "Y", "Z"),
+        help="world position, in mm, that slabs are centred on (default: globus pallidus)",
+    )
+    group.add_argument(
+        "--slab-axis",
+        type=int,
+        choices=(0, 1, 2),
+        help="voxel axis across the slabs (default: nearest to inferior-superior)",
+    )
+    group.add_argument(
+        "--reference",
+        default="optic_radiation",
+        metavar="REGION",
+        help="region that susceptibility is relative to; 'mask' is the mean of the brain "
+        "(default: %(default)s)",
+    )
+
+
+def _add_processing_options(group) -> None:
+    group.add_argument(
+        "--phase-sign",
+        type=int,
+        choices=(1, -1),
+        help="sign of the phase where the field is raised (default: -1 for GE, else 1)",
+    )
+    group.add_argument(
+        "--resharp-preset",
+        default="study",
+        metavar="NAME",
+        help="parameters of the background removal: ge, prisma or study (default: %(default)s)",
+    )
+    group.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="STEP.NAME=VALUE",
+        help="parameter of a step or method, such as medi.regularisation=500; may be repeated",
+    )
+    group.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="METHOD=FILE",
+        help="weights of a network (default: those installed); may be repeated",
+    )
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="options by their long names, and parameters in tables such as [param.medi]; "
+        "options of the command line win",
+    )
+
+
+def _add_execution_options(group) -> None:
+    group.add_argument(
+        "--n-procs", type=_positive(int), metavar="N", help="nodes at once (default: all cores)"
+    )
+    group.add_argument(
+        "--mem",
+        type=_positive(float),
+        metavar="GB",
+        help="memory to use (default: 90 %% of the machine's)",
+    )
+    group.add_argument(
+        "--threads",
+        type=_positive(int),
+        default=1,
+        metavar="N",
+        help="threads of each node (default: %(default)s)",
+    )
+    group.add_argument(
+        "--device",
+        default="cpu",
+        help="torch device of inversion and background removal, cpu or cuda (default: %(default)s)",
+    )
+    group.add_argument(
+        "--n-gpus",
+        type=_positive(int),
+        default=1,
+        metavar="N",
+        help="GPU nodes at once, with --device cuda (default: %(default)s)",
+    )
+    group.add_argument(
+        "--plugin",
+        default="MultiProc",
+        metavar="NAME",
+        help="Nipype plugin: MultiProc, Linear, SLURM, … (default: %(default)s)",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, with time and memory"
+    )
+    group.add_argument(
+        "--write-graph", action="store_true", help="draw the graph of each step in the work folder"
+    )
+    group.add_argument(
+        "--reports-only", action="store_true", help="only make the page and group table again"
+    )
+    group.add_argument("--no-progress", action="store_true", help="show no progress bar")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``qsm-wf run``; returns the exit status."""
+    # Imported here, so that `qsm-wf --help` need not load Nipype.
+    from .study import run
+
+    return run(args)
+
+
+def expand_config(arguments: Sequence[str]) -> list[str]:
+    """Put the options of a configuration file before those of the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments after ``run``.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path)
+    config = finder.parse_known_args(arguments)[0].config
+    return [*(config_arguments(config) if config else []), *arguments]
+
+
+def config_arguments(path: Path) -> list[str]:
+    """Read a configuration file as command-line arguments.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML file or holds a table that means nothing.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    arguments: list[str] = []
+    for name, value in settings.items():
+        if name in ("param", "weights"):
+            arguments += _table_arguments(path, name, value)
+        elif isinstance(value, bool):
+            arguments += [f"--{name}"] if value else []
+        elif isinstance(value, dict):
+            raise ValueError(f"{path}: there is no table [{name}]; parameters go in [param.{name}]")
+        else:
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return arguments
+
+
+def _table_arguments(path: Path, name: str, table: Any) -> list[str]:
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: {name} is a table, such as [{name}.medi]")
+    arguments = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            arguments += [f"--{name}={key}.{inner}={item}" for inner, item in value.items()]
+        else:
+            arguments.append(f"--{name}={key}={value}")
+    return arguments
+
+
+def _positive(kind: type) -> Any:
+    """Type of an option that must be a positive number."""
+
+    def convert(text: str):
+        number = kind(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not positive")
+        return number
+
+    convert.__name__ = kind.__name__
+    return convert

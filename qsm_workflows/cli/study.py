@@ -1,0 +1,293 @@
+"""What ``qsm-wf run`` does with its options: prepare, show the plan, run, report."""
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tqdm import tqdm
+
+from qsm_workflows.bids.index import index_dataset
+from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.sidecars import Provenance
+from qsm_workflows.networks.weights import find_weights, user_folder
+from qsm_workflows.report.page import Failure, write_report
+from qsm_workflows.workflows.config import StudyConfig, parse_coverages
+from qsm_workflows.workflows.estimate import Estimate, estimate_study
+from qsm_workflows.workflows.methods import METHODS, check_parameters
+from qsm_workflows.workflows.plan import ScanPlan
+from qsm_workflows.workflows.runner import (
+    Execution,
+    Preparation,
+    ScanFailure,
+    draw_graphs,
+    prepare,
+    run_study,
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a study; the exit status is 0, or 1 when a scan is not complete."""
+    out_dir = args.out or args.bids / "derivatives" / "qsm-workflows"
+    provenance = Provenance(args.bids.absolute(), out_dir.absolute(), args.command_line)
+    if args.reports_only:
+        print(write_report(provenance.out_dir))
+        return 0
+    config = study_config(args)
+    execution = Execution(
+        work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
+    )
+    preparation = _prepare(args, config, provenance)
+    _show_warnings(preparation)
+    estimate = estimate_study(preparation.plans, config)
+    if args.dry_run:
+        _show_plan(preparation, config, estimate, execution.plugin_args["n_procs"])
+        return 1 if preparation.failures else 0
+    if args.write_graph:
+        for path in draw_graphs(preparation.plans, config, provenance, execution.work_dir):
+            print(path)
+    failures = list(preparation.failures)
+    if preparation.plans:
+        bar = _NoProgress if args.no_progress else _ProgressBar
+        failures += run_study(preparation.plans, config, provenance, execution, bar)
+    page = write_report(
+        provenance.out_dir,
+        failures=[
+            Failure(f.scan.prefix, f"{f.step}: {f.reason}" if f.step else f.reason)
+            for f in failures
+        ],
+    )
+    _show_failures(failures, Derivatives(provenance.out_dir))
+    print(page)
+    return 1 if failures else 0
+
+
+def study_config(args: argparse.Namespace) -> StudyConfig:
+    """Configuration that the options ask for.
+
+    Raises
+    ------
+    ValueError
+        If an option cannot be met.
+    """
+    parameters = read_parameters(args.param)
+    check_parameters(parameters)
+    methods, weights = choose_methods(args.method, dict(_pairs("--weights", args.weights)))
+    return StudyConfig(
+        coverages=parse_coverages(args.coverage),
+        orders=tuple(dict.fromkeys(args.order)),
+        methods=methods,
+        parameters=parameters,
+        weights=weights,
+        resharp_preset=args.resharp_preset,
+        reference=args.reference,
+        dgm_extent=_extent(args.dgm_extent),
+        centre=None if args.centre is None else tuple(args.centre),
+        slab_axis=args.slab_axis,
+        phase_sign=args.phase_sign,
+        device=args.device,
+        num_threads=args.threads,
+    )
+
+
+def choose_methods(
+    wanted: Sequence[str] | None, weights: dict[str, str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Methods that can be run, with the weights of networks.
+
+    Parameters
+    ----------
+    wanted : sequence of str or None
+        Methods asked for by name; all when None.
+    weights : dict
+        Weights given by the user.
+
+    Raises
+    ------
+    ValueError
+        If a network asked for by name has no weights, or weights are given for a method
+        that has none or cannot be read.
+    """
+    for name, path in weights.items():
+        if name not in METHODS or not METHODS[name].is_network:
+            networks = ", ".join(m.name for m in METHODS.values() if m.is_network)
+            raise ValueError(f"--weights {name}={path}: weights are for {networks}")
+        if not Path(path).is_file():
+            raise ValueError(f"--weights {name}={path}: there is no such file")
+    chosen, found = [], {}
+    for name in dict.fromkeys(wanted or METHODS):
+        if METHODS[name].is_network:
+            path = weights.get(name) or find_weights(name)
+            if path is None:
+                advice = f"give --weights {name}=FILE or put {name}.pth in {user_folder()}"
+                if wanted:
+                    raise ValueError(f"{name} has no weights; {advice}")
+                print(f"{name} is left out: it has no weights ({advice})", file=sys.stderr)
+                continue
+            found[name] = str(path)
+        chosen.append(name)
+    return tuple(chosen), found
+
+
+def read_parameters(items: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``step.name=value`` items.
+
+    Examples
+    --------
+    >>> read_parameters(["medi.regularisation=500", "medi.merit=true"])
+    {'medi': {'regularisation': 500, 'merit': True}}
+    """
+    parameters: dict[str, dict[str, Any]] = {}
+    for key, text in _pairs("--param", items):
+        step, dot, name = key.partition(".")
+        if not dot or not name:
+            raise ValueError(f"--param {key}={text} is not STEP.NAME=VALUE")
+        parameters.setdefault(step, {})[name] = _value(text)
+    return parameters
+
+
+def _value(text: str) -> Any:
+    """A number, truth value or list as TOML writes it; any other text as it is."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return {"True": True, "False": False}.get(text, text)
+
+
+def _pairs(option: str, items: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise ValueError(f"{option} {item} is not NAME=VALUE")
+        pairs.append((key, value))
+    return pairs
+
+
+def _extent(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        extent = float(text)
+    except ValueError:
+        extent = 0.0
+    if not extent > 0:
+        raise ValueError(f"--dgm-extent {text} is neither a length in mm nor 'auto'")
+    return extent
+
+
+def _plugin_args(args: argparse.Namespace) -> dict[str, Any]:
+    memory = args.mem or 0.9 * psutil.virtual_memory().total / 1e9
+    gpus = args.n_gpus if args.device != "cpu" else 0
+    return {
+        "n_procs": args.n_procs or os.cpu_count() or 1,
+        "memory_gb": memory,
+        "n_gpu_procs": gpus,
+        # A node that wants more than there is runs alone instead of not at all.
+        "raise_insufficient": False,
+    }
+
+
+def _prepare(args: argparse.Namespace, config: StudyConfig, provenance: Provenance) -> Preparation:
+    """Find the scans and check them; says what was refused."""
+    index = index_dataset(
+        args.bids,
+        participants=args.participant_label,
+        sessions=args.session_label,
+        runs=args.run_label,
+        acquisitions=args.acquisition_label,
+    )
+    for refusal in index.refused:
+        print(f"left out: {refusal}", file=sys.stderr)
+    if not index.scans:
+        raise ValueError(f"{args.bids} holds no scan that can be processed; see above")
+    given = args.mask not in ("auto", "bet")
+    return prepare(
+        index.scans,
+        config,
+        provenance,
+        mask_pattern=args.mask if given else None,
+        labels_pattern=args.labels,
+        use_given_masks=args.mask != "bet",
+    )
+
+
+def _show_warnings(preparation: Preparation) -> None:
+    for plan in preparation.plans:
+        for warning in plan.warnings:
+            print(f"{plan.scan.prefix}: {warning}", file=sys.stderr)
+    for failure in preparation.failures:
+        print(f"{failure.scan.prefix} is left out: {failure.reason}", file=sys.stderr)
+
+
+def _show_plan(
+    preparation: Preparation, config: StudyConfig, estimate: Estimate, n_procs: int
+) -> None:
+    for plan in preparation.plans:
+        print(describe(plan, config))
+    print(
+        f"{estimate.n_maps} maps by {', '.join(config.methods)}; "
+        f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} cores, "
+        f"largest node {estimate.memory_gb:.1f} GB"
+    )
+
+
+def describe(plan: ScanPlan, config: StudyConfig) -> str:
+    """What would be done with a scan, for a reader."""
+    scan, geometry = plan.scan, plan.geometry
+    shape = " × ".join(str(n) for n in geometry.shape)
+    size = " × ".join(f"{length:g}" for length in geometry.voxel_size)
+    lines = [
+        f"{scan.prefix}: {shape} voxels of {size} mm, {len(scan.echo_times)} echoes, {scan.b0:g} T",
+        f"  mask: {plan.companions.mask or 'extracted (BET)'}",
+        f"  labels: {plan.companions.labels or 'none'}",
+        f"  reference: {plan.reference.name if plan.reference else 'mean of the mask'}",
+    ]
+    for coverage in config.coverages:
+        if coverage.is_full:
+            lines.append("  whole image")
+            continue
+        slab = geometry.slabs[coverage]
+        lines.append(
+            f"  {coverage.label:>5} %: {slab.actual_thickness:g} mm, slices {slab.start} to "
+            f"{slab.stop - 1} of axis {'ijk'[slab.axis]}"
+        )
+    return "\n".join(lines)
+
+
+def _show_failures(failures: Sequence[ScanFailure], names: Derivatives) -> None:
+    for failure in failures:
+        step = f" at {failure.step}" if failure.step else ""
+        print(
+            f"{failure.scan.prefix} is not complete{step}: {failure.reason}; "
+            f"log: {names.log(failure.scan)}",
+            file=sys.stderr,
+        )
+
+
+class _ProgressBar:
+    """Progress of one graph, with the step that started last and the time left."""
+
+    def __init__(self, n_nodes: int) -> None:
+        self._bar = tqdm(total=n_nodes, unit="node", dynamic_ncols=True, smoothing=0.1)
+
+    def __call__(self, node, status: str) -> None:
+        if status == "start":
+            self._bar.set_postfix_str(".".join(node.fullname.split(".")[1:]), refresh=True)
+        else:
+            self._bar.update()
+        if self._bar.n >= self._bar.total:
+            self._bar.close()
+
+
+class _NoProgress:
+    def __init__(self, n_nodes: int) -> None:
+        pass
+
+    def __call__(self, node, status: str) -> None:
+        pass

@@ -1,0 +1,61 @@
+"""How long a study takes and how much memory it needs, for the plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from qsm_workflows.algorithms.geometry import DEFAULT_PAD
+
+from .config import StudyConfig
+from .methods import METHODS
+from .plan import ScanPlan
+from .resources import memory_gb, padded_voxels
+from .study import outputs
+
+# CPU seconds per million voxels of everything but the inversions, measured like those.
+_PREPROCESSING_SECONDS = 8.0
+_RESHARP_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a study.
+
+    Attributes
+    ----------
+    n_maps : int
+        Susceptibility maps that will be made.
+    seconds : float
+        CPU seconds of all nodes.
+    memory_gb : float
+        Memory of the largest node.
+    """
+
+    n_maps: int
+    seconds: float
+    memory_gb: float
+
+
+def estimate_study(plans: Sequence[ScanPlan], config: StudyConfig) -> Estimate:
+    """Estimate the cost of a study on a machine like the one the benchmarks ran on.
+
+    Parameters
+    ----------
+    plans : sequence of ScanPlan
+    config : StudyConfig
+    """
+    n_maps, seconds, memory = 0, 0.0, 0.0
+    for plan in plans:
+        geometry = plan.geometry
+        whole = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
+        seconds += prod(geometry.shape) / 1e6 * _PREPROCESSING_SECONDS
+        seconds += whole / 1e6 * _RESHARP_SECONDS
+        for output in outputs(config):
+            n_voxels = padded_voxels(
+                geometry.slab_shape(output.coverage), geometry.voxel_size, DEFAULT_PAD
+            )
+            method = METHODS[output.method]
+            n_maps += 1
+            seconds += n_voxels / 1e6 * method.seconds
+            memory = max(memory, memory_gb(n_voxels, method.volumes))
+    return Estimate(n_maps, seconds, memory)

@@ -1,0 +1,282 @@
+"""A study from its dataset to its tables: prepare, run, measure."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline import engine as pe
+
+from qsm_workflows import __version__
+from qsm_workflows.bids.checks import check_scan
+from qsm_workflows.bids.companions import find_companions
+from qsm_workflows.bids.dataset import write_dataset
+from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.scan import Scan
+from qsm_workflows.bids.sidecars import Provenance
+
+from .config import StudyConfig
+from .execution import NodeFailure, configure_nipype, nipype_log, run_workflow
+from .plan import ScanPlan, plan_scan
+from .study import init_measurement_wf, init_scan_wf, init_study_wf
+
+
+@dataclass(frozen=True)
+class ScanFailure:
+    """Something that kept a scan from being complete.
+
+    Attributes
+    ----------
+    scan : Scan
+    reason : str
+        What is wrong and what to do about it.
+    step : str
+        Node that failed; empty when the scan was refused before the run.
+    """
+
+    scan: Scan
+    reason: str
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is to be run, and what is not.
+
+    Attributes
+    ----------
+    plans : list of ScanPlan
+    failures : list of ScanFailure
+        Scans that were refused.
+    """
+
+    plans: list[ScanPlan] = field(default_factory=list)
+    failures: list[ScanFailure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How graphs are run.
+
+    Attributes
+    ----------
+    work_dir : Path
+        Where intermediate results are kept; a later run takes up what is still valid.
+    plugin : str
+        Nipype plugin.
+    plugin_args : mapping
+        Its arguments.
+    """
+
+    work_dir: Path
+    plugin: str = "MultiProc"
+    plugin_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+Progress = Callable[[pe.Node, str], None]
+"""Called with a node and ``start``, ``end`` or ``exception``."""
+
+
+def prepare(
+    scans: Iterable[Scan],
+    config: StudyConfig,
+    provenance: Provenance,
+    *,
+    mask_pattern: str | None = None,
+    labels_pattern: str | None = None,
+    use_given_masks: bool = True,
+) -> Preparation:
+    """Check every scan and place its slabs; a bad scan does not stop the others.
+
+    Parameters
+    ----------
+    scans : iterable of Scan
+    config : StudyConfig
+    provenance : Provenance
+    mask_pattern, labels_pattern : str, optional
+        Patterns of masks and labels; see :func:`qsm_workflows.bids.companions.find_companions`.
+    use_given_masks : bool
+        Whether a mask found in derivatives is used, or the brain always extracted.
+    """
+    preparation = Preparation()
+    for scan in scans:
+        try:
+            companions = find_companions(
+                scan,
+                provenance.bids_dir,
+                mask_pattern=mask_pattern,
+                labels_pattern=labels_pattern,
+                exclude=provenance.out_dir,
+            )
+            if not use_given_masks:
+                companions = replace(companions, mask=None)
+            problems = check_scan(scan, companions, reference=config.reference)
+            errors = [str(problem) for problem in problems if problem.severity == "error"]
+            if errors:
+                raise ValueError("; ".join(errors))
+            warnings = [str(problem) for problem in problems]
+            preparation.plans.append(plan_scan(scan, companions, config, warnings))
+        except (ValueError, OSError) as error:
+            preparation.failures.append(ScanFailure(scan, str(error)))
+    return preparation
+
+
+def count_nodes(workflow: pe.Workflow) -> int:
+    """Nodes of a graph that do something."""
+    graph = workflow._create_flat_graph()
+    return sum(not isinstance(node.interface, IdentityInterface) for node in graph.nodes)
+
+
+def run_study(
+    plans: Sequence[ScanPlan],
+    config: StudyConfig,
+    provenance: Provenance,
+    execution: Execution,
+    start: Callable[[int], Progress],
+) -> list[ScanFailure]:
+    """Run the study and measure its maps.
+
+    Parameters
+    ----------
+    plans : sequence of ScanPlan
+    config : StudyConfig
+    provenance : Provenance
+    execution : Execution
+    start : callable
+        Called with the number of nodes before each graph is run; gives what to call
+        whenever a node starts or ends.
+
+    Returns
+    -------
+    list of ScanFailure
+        Nodes that failed.
+
+    Raises
+    ------
+    RuntimeError
+        If a graph could not be run at all.
+    """
+    names = Derivatives(provenance.out_dir)
+    crash_dir = execution.work_dir / "crashes"
+    crash_dir.mkdir(parents=True, exist_ok=True)
+    configure_nipype(crash_dir)
+    write_dataset(provenance)
+    logs = _ScanLogs(names, plans, provenance)
+    failures: list[NodeFailure] = []
+    arguments = {"provenance": provenance, "config": config, "work_dir": execution.work_dir}
+    log_file = names.logs / "nipype.log"
+    with nipype_log(log_file):
+        for init_wf in (init_study_wf, init_measurement_wf):
+            workflow = init_wf(plans=plans, **arguments)
+            if workflow is None:
+                continue
+            progress = start(count_nodes(workflow))
+
+            def on_status(node: pe.Node, status: str, progress: Progress = progress) -> None:
+                logs.write(node, status)
+                progress(node, status)
+
+            failures += run_workflow(
+                workflow,
+                plugin=execution.plugin,
+                plugin_args=execution.plugin_args,
+                crash_dir=crash_dir,
+                log_file=log_file,
+                on_status=on_status,
+                on_warning=logs.warn,
+            )
+    return [logs.report(failure) for failure in failures]
+
+
+class _ScanLogs:
+    """One log file a scan: what ran, when, and what failed."""
+
+    def __init__(
+        self, names: Derivatives, plans: Sequence[ScanPlan], provenance: Provenance
+    ) -> None:
+        self._names = names
+        self._plans = {plan.node_name: plan for plan in plans}
+        self._started: dict[str, float] = {}
+        names.logs.mkdir(parents=True, exist_ok=True)
+        for plan in plans:
+            self._append(plan, f"qsm-workflows {__version__}: {provenance.command_line}")
+            for path in (*plan.scan.magnitude, *plan.scan.phase):
+                self._append(plan, f"input {path}")
+            for warning in plan.warnings:
+                self._append(plan, f"warning: {warning}")
+
+    def write(self, node: pe.Node, status: str) -> None:
+        """Note that a node started, ended or failed."""
+        plan = self._plan_of(node.fullname)
+        if plan is None:
+            return
+        step = _step(node.fullname)
+        took = ""
+        if status == "start":
+            self._started[node.fullname] = time.monotonic()
+        elif node.fullname in self._started:
+            took = f" after {time.monotonic() - self._started.pop(node.fullname):.1f} s"
+        self._append(plan, f"{status} {step}{took}")
+
+    def warn(self, node: pe.Node, warning: str) -> None:
+        """Note what the code of a node warned of."""
+        plan = self._plan_of(node.fullname)
+        if plan is not None:
+            self._append(plan, f"warning: {_step(node.fullname)}: {warning}")
+
+    def report(self, failure: NodeFailure) -> ScanFailure:
+        """Note a failure, keep its crash file with the logs and tell whose it is."""
+        plan = self._plan_of(failure.node)
+        if plan is None:
+            raise RuntimeError(f"{failure.node} failed: {failure.reason}")
+        kept = self._names.logs / failure.crash_file.name
+        shutil.copyfile(failure.crash_file, kept)
+        self._append(plan, f"failed {_step(failure.node)}: {failure.reason} (see {kept.name})")
+        return ScanFailure(plan.scan, failure.reason, _step(failure.node))
+
+    def _plan_of(self, fullname: str) -> ScanPlan | None:
+        return next(
+            (self._plans[part] for part in fullname.split(".") if part in self._plans), None
+        )
+
+    def _append(self, plan: ScanPlan, text: str) -> None:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with self._names.log(plan.scan).open("a", encoding="utf-8") as log:
+            log.write(f"{stamp} {text}\n")
+
+
+def _step(fullname: str) -> str:
+    """Name of a node within its scan, such as ``bt_wf.cov100_wf.medi_wf.medi``."""
+    return ".".join(fullname.split(".")[2:]) or fullname
+
+
+def draw_graphs(
+    plans: Sequence[ScanPlan], config: StudyConfig, provenance: Provenance, work_dir: Path
+) -> list[Path]:
+    """Draw the graph of the first scan, and of one coverage of each order.
+
+    The graph of a whole study is too wide to be read; all scans have the same.
+
+    Raises
+    ------
+    RuntimeError
+        If Graphviz is not installed.
+    """
+    if shutil.which("dot") is None:
+        raise RuntimeError("--write-graph needs Graphviz: install it so that 'dot' is found")
+    folder = work_dir / "graphs"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for plan in plans[:1]:
+        scan_wf = init_scan_wf(plan=plan, config=config, provenance=provenance)
+        coverage = config.coverages[0].label
+        names = ["preprocessing_wf", f"bt_wf.cov{coverage}_wf", f"tb_wf.cov{coverage}_wf"]
+        parts = [scan_wf, *(scan_wf.get_node(name) for name in names)]
+        for part in parts:
+            if part is not None:
+                path = folder / f"{part.name if part is scan_wf else part.fullname}.dot"
+                drawn.append(Path(part.write_graph(str(path), graph2use="colored", format="svg")))
+    return drawn
