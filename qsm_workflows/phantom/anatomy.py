@@ -1,17 +1,18 @@
 """A subject's head: where every structure is, painted on any grid."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from .exterior import HEAD_HIGH, HEAD_LOW, Exterior, make_exterior
-from .fields import AtlasVolume, random_field
+from .fields import AtlasVolume, radial_field, random_field
 from .grids import FineGrid
 from .nuclei import MEDULLARY_LAMINA, NUCLEI
 from .scene import Canvas, Scene
-from .shapes import Points, Solid, inside_box
+from .shapes import Box, Mirrored, Points, Solid, boxes_meet, inside_box
 from .susceptibility import AIR, LABEL_INDEX, Material, draw_materials
 from .tissue import Brain, make_brain
 from .vessels import make_veins
@@ -19,7 +20,7 @@ from .vessels import make_veins
 TEMPLATE_SCALE = np.array([0.87, 0.90, 0.82])
 """World mm for each MNI mm: the template is larger than most heads, above all in height."""
 
-ISOCENTRE = np.array([0.0, -18.0, 3.0])
+ISOCENTRE = np.array([0.0, -18.0, 5.0])
 """The MNI position that lies at the scanner's isocentre."""
 
 
@@ -32,7 +33,7 @@ class _Lesion:
     surface: AtlasVolume
 
     @property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> Box:
         reach = self.radius + 5
         return self.centre - reach, self.centre + reach
 
@@ -41,14 +42,12 @@ class _Lesion:
         return np.linalg.norm(offset, axis=0) - self.radius + 1.2 * self.surface.at(points)
 
 
-@dataclass(frozen=True)
-class _Structure:
-    """A solid of the right side (or, with side −1, its mirror image) and what it is made of."""
+class _Structure(NamedTuple):
+    """A solid, what it is made of, and its label."""
 
-    shape: Solid
+    solid: Solid
     material: str
     label: int
-    side: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Anatomy:
             rigid[axis] += component
         return rigid
 
-    def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def box(self) -> Box:
         """Corners of a box that holds the head, world mm."""
         corners = np.array(np.meshgrid(*np.transpose([HEAD_LOW, HEAD_HIGH]))).reshape(3, -1)
         world = (self.rotation * self.scale) @ (corners - ISOCENTRE[:, None])
@@ -102,8 +101,9 @@ class Anatomy:
         canvas.paint("bone", head, np.maximum(self.exterior.bone.at(points), skin + 3.0), texture)
         canvas.paint("air", head, self.exterior.air.at(points), texture)
         hull = self.brain.hull.at(points)
-        near = np.flatnonzero(hull < 6.0)
-        self._paint_brain(points[:, near], head[near], hull[near], texture[near], canvas)
+        near = np.flatnonzero(hull < 6.0)  # the dural sinuses lie outside the hull
+        if near.size:
+            self._paint_brain(points[:, near], head[near], hull[near], texture[near], canvas)
 
     def _paint_brain(
         self,
@@ -119,14 +119,15 @@ class Anatomy:
         canvas.paint("grey_matter", where, tissue, texture, LABEL_INDEX["grey_matter", "n/a"])
         streaks = self.streaks.at(points)
         canvas.paint("white_matter", where, white, streaks, LABEL_INDEX["white_matter", "n/a"])
-        for structure in self.structures:
-            mirrored = points * np.array([[structure.side], [1], [1]], dtype=np.float32)
-            inside = inside_box(mirrored, structure.shape)
-            if inside.size:
-                distance = structure.shape.distance(mirrored[:, inside])
-                canvas.paint(
-                    structure.material, where[inside], distance, texture[inside], structure.label
-                )
+        box = points.min(axis=1), points.max(axis=1)
+        for solid, material, label in self.structures:
+            if not boxes_meet(solid.bounds, box):
+                continue
+            inside = inside_box(points, solid)
+            distance = solid.distance(points[:, inside])
+            if material == "optic_radiation":
+                distance = np.maximum(distance, white[inside])
+            canvas.paint(material, where[inside], distance, texture[inside], label)
         canvas.unlabel(where[hull >= 0])
 
 
@@ -153,7 +154,6 @@ def make_anatomy(seed: int, subject: int, *, lesions: bool = True) -> Anatomy:
     if lesions:
         structures += _lesions(lesion_rng)
     tilt = shape_rng.normal(0, (4.0, 2.0, 2.0))
-    fine = random_field(value_rng, HEAD_LOW, HEAD_HIGH, 1.5)
     return Anatomy(
         rotation=Rotation.from_euler("xyz", tilt, degrees=True).as_matrix(),
         scale=TEMPLATE_SCALE * shape_rng.uniform(0.98, 1.01, 3),
@@ -162,8 +162,10 @@ def make_anatomy(seed: int, subject: int, *, lesions: bool = True) -> Anatomy:
         exterior=make_exterior(head_rng),
         structures=tuple(structures),
         materials=draw_materials(value_rng),
-        texture=fine,
-        streaks=_streaks(value_rng),
+        texture=random_field(value_rng, HEAD_LOW, HEAD_HIGH, 1.5),
+        # The susceptibility of white matter follows the direction and the myelin of its
+        # fibres, which change across bundles much faster than along them.
+        streaks=radial_field(value_rng, 1.8),
     )
 
 
@@ -175,28 +177,15 @@ def _warp(rng: np.random.Generator) -> tuple[AtlasVolume, ...]:
     )
 
 
-def _streaks(rng: np.random.Generator) -> AtlasVolume:
-    """Texture of white matter: fibres that fan out from the ventricles to the cortex.
-
-    The susceptibility of white matter depends on the angle of its fibres to B0 and on
-    its myelin, both of which change across fibre bundles faster than along them.
-    """
-    noise = random_field(rng, (-70, -70, -70), (70, 70, 70), 1.8)
-    frame = AtlasVolume(np.zeros((75, 95, 80), dtype=np.float32), np.array([-74.0, -110, -74]), 2.0)
-    offset = frame.grid() - np.array([[0], [-18], [15]], dtype=np.float32)
-    radius = np.linalg.norm(offset, axis=0) + 1e-3
-    # Nearly the same noise at all distances along one direction.
-    return frame.like(noise.at(offset / radius * (45 + 0.25 * radius)))
-
-
 def _nuclei() -> list[_Structure]:
     structures = []
-    for side, hemisphere in ((-1, "L"), (1, "R")):
-        for name, solids in NUCLEI.items():
-            label = LABEL_INDEX[name, hemisphere]
-            structures += [_Structure(solid, name, label, side) for solid in solids]
-        lamina = LABEL_INDEX["pallidum", hemisphere]
-        structures.append(_Structure(MEDULLARY_LAMINA, "white_matter", lamina, side))
+    for hemisphere in ("L", "R"):
+        for name, solids in (*NUCLEI.items(), ("lamina", (MEDULLARY_LAMINA,))):
+            material = "white_matter" if name == "lamina" else name
+            label = LABEL_INDEX["pallidum" if name == "lamina" else name, hemisphere]
+            for solid in solids:
+                placed = Mirrored(solid) if hemisphere == "L" else solid
+                structures.append(_Structure(placed, material, label))
     return structures
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from .fields import AtlasVolume, random_field
 from .shapes import Points
-from .tissue import templates
+from .tissue import template
 
 HEAD_LOW = np.array([-92.0, -126.0, -130.0])
 HEAD_HIGH = np.array([92.0, 112.0, 104.0])
@@ -67,7 +67,7 @@ _AIRWAY = (
 )
 _MASTOID = _Ellipsoid((55, -36, -46), (10, 15, 17), 2.5, paired=True)
 _EAR_CANAL = _Ellipsoid((70, -22, -42), (26, 4, 4), 2.5, paired=True)
-_EYES = _Ellipsoid((32, 62, -38), (12.5, 12.5, 12.5), paired=True)
+_EYES = _Ellipsoid((32, 56, -38), (12.5, 12.5, 12.5), paired=True)
 _PETROUS = _Ellipsoid((38, -26, -42), (26, 13, 11), 2.5, paired=True)
 _MAXILLA = (
     _Ellipsoid((31, 46, -68), (17, 20, 19), 2.5, paired=True),
@@ -110,9 +110,8 @@ def make_exterior(rng: np.random.Generator) -> Exterior:
 
 
 def _hull_distance(frame: AtlasVolume) -> NDArray[np.float32]:
-    mask, _, _ = templates()
+    mask = template().mask
     inside = mask.at(frame.grid()).reshape(frame.values.shape) > 0.5
-    # The template ends in the brain stem: close the hull below it.
     distance = ndimage.distance_transform_edt(~inside, sampling=SPACING)
     distance -= ndimage.distance_transform_edt(inside, sampling=SPACING)
     return ndimage.gaussian_filter(distance.astype(np.float32), 1.0).ravel()

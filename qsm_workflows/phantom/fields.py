@@ -75,6 +75,22 @@ def random_field(
     return AtlasVolume(field / field.std(), origin, spacing)
 
 
+def radial_field(
+    rng: np.random.Generator, smoothness: float, band: float | None = None
+) -> AtlasVolume:
+    """Random field over the brain that changes little along the radius.
+
+    Like :func:`random_field`, but drawn out from the ventricles to the cortex, as gyri
+    and fibre bundles are.
+    """
+    noise = random_field(rng, (-70, -70, -70), (70, 70, 70), smoothness, band)
+    low = np.array([-80.0, -114, -76])
+    frame = AtlasVolume(np.zeros((108, 130, 108), dtype=np.float32), low, 1.5)
+    offset = frame.grid() - np.array([[0], [-18], [15]], dtype=np.float32)
+    radius = np.linalg.norm(offset, axis=0) + 1e-3
+    return frame.like(noise.at(offset / radius * (40 + 0.3 * radius)))
+
+
 def signed_distance(
     mask: NDArray[np.bool_], spacing: float, smoothing: float
 ) -> NDArray[np.float32]:

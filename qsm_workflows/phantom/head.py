@@ -55,8 +55,8 @@ class Head:
     chi : (X, Y, Z) ndarray of float32
         Susceptibility relative to tissue water, ppm; the mean over each voxel.
     total_field : (X, Y, Z) ndarray of float32
-        Field of everything in and round the head, ppm, relative to the scanner's
-        frequency, which is set to the mean over the brain.
+        Field of everything in and round the head, ppm, after the scanner has set its
+        frequency and its linear shim over the brain.
     local_field : (X, Y, Z) ndarray of float32
         Field of the sources inside `mask` alone, ppm.
     mask : (X, Y, Z) ndarray of bool
@@ -153,7 +153,7 @@ def image_scene(
     total_field = forward_field(scene.chi - scene.outside, size, direction, pad=FIELD_PAD)
     total_field = np.ascontiguousarray(total_field[grid.image_slices])
     fine_mask = repeat_blocks(mask, grid.factor)
-    total_field -= total_field[fine_mask].mean(dtype=np.float64)
+    _shim(total_field, fine_mask)
     chi = scene.chi[grid.image_slices]
     local_field = forward_field(chi * fine_mask, size, direction, pad=FIELD_PAD)
     return Head(
@@ -171,3 +171,13 @@ def image_scene(
             proton_density=np.ascontiguousarray(scene.proton_density[grid.image_slices]),
         ),
     )
+
+
+def _shim(field: FloatArray, mask: MaskArray) -> None:
+    """Take away, in place, the constant and linear field that fit best inside the mask."""
+    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in field.shape]
+    position = np.stack([axis[i] for axis, i in zip(axes, np.nonzero(mask), strict=True)], axis=1)
+    basis = np.column_stack([np.ones(len(position), dtype=np.float32), position])
+    weights = np.linalg.solve(basis.T @ basis, basis.T @ field[mask]).astype(np.float32)
+    x, y, z = (weight * axis for weight, axis in zip(weights[1:], axes, strict=True))
+    field -= weights[0] + x[:, None, None] + y[:, None] + z

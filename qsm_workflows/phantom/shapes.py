@@ -10,6 +10,7 @@ from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.spatial import cKDTree
 
 Points = NDArray[np.float32]
+Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Loft:
         return CubicSpline(rows[:, 0], rows[:, 1:], bc_type="natural")
 
     @cached_property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> Box:
         """Corners of a box that holds the solid, mm."""
         stations = np.linspace(self._spline.x[0], self._spline.x[-1], 50)
         x, height, *half, _, _ = self._spline(stations).T
@@ -115,7 +116,7 @@ class Tube:
         return cKDTree(self._samples[:, :3])
 
     @cached_property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> Box:
         """Corners of a box that holds the solid, mm."""
         centre, reach = self._samples[:, :3], self._samples[:, 3].max() + 2
         return centre.min(axis=0) - reach, centre.max(axis=0) + reach
@@ -132,17 +133,39 @@ class Solid(Protocol):
     """Anything with a signed distance and a box that holds it."""
 
     @property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> Box:
         """Corners of the box, mm."""
 
     def distance(self, points: Points) -> NDArray[np.float32]:
         """Signed distance of (3, N) points, mm; negative inside."""
 
 
+@dataclass(frozen=True)
+class Mirrored:
+    """A solid on the other side of the midline."""
+
+    solid: Solid
+
+    @cached_property
+    def bounds(self) -> Box:
+        """Corners of a box that holds the solid, mm."""
+        low, high = self.solid.bounds
+        return np.array([-high[0], *low[1:]]), np.array([-low[0], *high[1:]])
+
+    def distance(self, points: Points) -> NDArray[np.float32]:
+        """Signed distance of (3, N) points, mm; negative inside."""
+        return self.solid.distance(points * np.array([[-1], [1], [1]], dtype=points.dtype))
+
+
 def inside_box(points: Points, solid: Solid, margin: float = 0.0) -> NDArray[np.intp]:
-    """Indices of the (3, N) points in the box round a solid."""
+    """Indices of the (3, N) points in the box round a solid, widened by `margin` mm."""
     low, high = solid.bounds
     inside = np.ones(points.shape[1], dtype=bool)
     for axis in range(3):
         inside &= (points[axis] > low[axis] - margin) & (points[axis] < high[axis] + margin)
     return np.flatnonzero(inside)
+
+
+def boxes_meet(a: Box, b: Box) -> bool:
+    """Whether two boxes, each given by its two corners, have a point in common."""
+    return bool(np.all(a[0] <= b[1]) and np.all(b[0] <= a[1]))
