@@ -25,6 +25,9 @@ class _RESHARPInputSpec(BaseInterfaceInputSpec):
     max_iterations = traits.Int(desc="most conjugate gradient iterations")
     tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
+    )
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
 

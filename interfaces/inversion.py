@@ -23,6 +23,9 @@ class _InversionInputSpec(BaseInterfaceInputSpec):
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
+    )
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
 
@@ -152,6 +155,9 @@ class _COSMOSInputSpec(BaseInterfaceInputSpec):
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
+    )
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
 

@@ -244,7 +244,7 @@ def _resharp_inputs(config: StudyConfig) -> dict[str, Any]:
 def init_resharp_node(n_voxels: float, config: StudyConfig) -> pe.Node:
     """RESHARP with the study's preset and parameters, on a grid of `n_voxels`."""
     return pe.Node(
-        RESHARP(device=config.device, num_threads=config.num_threads, **_resharp_inputs(config)),
+        RESHARP(device=config.device, use_gpu=config.device != "cpu", **_resharp_inputs(config)),
         name="resharp",
         n_procs=config.num_threads,
         mem_gb=memory_gb(n_voxels, 14),

@@ -69,12 +69,11 @@ def init_inversion_wf(
         name="inputnode",
     )
     outputnode = pe.Node(niu.IdentityInterface(fields=["chi", "reference_mean"]), name="outputnode")
-    settings = {"device": device, **(parameters or {})}
+    settings = {"device": device, "use_gpu": device != "cpu", **(parameters or {})}
     if definition.is_network:
         from qsm_workflows.networks.weights import sha256
 
         settings |= {"weights": weights, "weights_sha256": sha256(weights)}
-        settings["use_gpu"] = device != "cpu"
     invert = pe.Node(
         definition.interface(**settings),
         name=method,

@@ -1,0 +1,29 @@
+import pytest
+
+from qsm_workflows.workflows.methods import METHODS, check_parameters, node_parameters
+
+
+def test_known_parameters_pass():
+    check_parameters({"medi": {"regularisation": 500}, "resharp": {"radius": 4}, "bet": {}})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"mendi": {}}, "no such step"),
+        ({"medi": {"lambda": 500}}, "regularisation"),
+        ({"medi": {"regularisation": "much"}}, "cannot be 'much'"),
+        # What the graph connects is no parameter.
+        ({"tkd": {"in_file": "x.nii"}}, "no parameter 'in_file'"),
+    ],
+)
+def test_unknown_parameters_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        check_parameters(parameters)
+
+
+def test_sidecars_tell_defaults_and_changes():
+    parameters = node_parameters(METHODS["tkd"].interface, {"threshold": 0.2})
+    assert parameters["threshold"] == 0.2
+    assert "pad" in parameters
+    assert not {"in_file", "mask", "device", "num_threads"} & set(parameters)
