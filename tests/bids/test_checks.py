@@ -299,3 +299,29 @@ def test_each_file_is_read_once(dataset, paths, companions, monkeypatch):
     monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", count)
     check(dataset, companions)
     assert len(read) == len(set(read)) == 9
+
+
+@pytest.mark.shared
+def test_real_head_of_a_philips_scanner_passes(shared_data, tmp_path):
+    anat = tmp_path / "sub-philips" / "anat"
+    anat.mkdir(parents=True)
+    for path in (shared_data / "philips_dualecho_invivo_wholehead" / "nii").iterdir():
+        (anat / path.name).symlink_to(path.resolve())
+    (scan,) = index_dataset(tmp_path).scans
+    assert (scan.echo_times, scan.b0, scan.phase_sign) == ((0.0023, 0.0046), 3.0, 1)
+    assert check_scan(scan) == []
+
+
+@pytest.mark.shared
+def test_philips_phase_rises_with_the_field(shared_data):
+    """Air in the sinuses raises the field of the brain right above them."""
+    folder = shared_data / "philips_dualecho_invivo_wholehead" / "nii"
+    first, second = (
+        nib.as_closest_canonical(
+            nib.load(folder / f"sub-philips_echo-{echo}_part-phase_MEGRE.nii.gz")
+        ).get_fdata()
+        for echo in (1, 2)
+    )
+    gained = np.angle(np.exp(1j * (second - first)))
+    brain, above_sinuses = gained[30:50, 20:60, 30:45], gained[35:45, 50:58, 25:28]
+    assert np.median(above_sinuses) > np.median(brain) + 0.5

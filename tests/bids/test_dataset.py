@@ -117,3 +117,54 @@ def test_inputs_and_outputs_pass_the_validator(dataset, validate):
         write_outputs(provenance, scan)
     assert validate(out) == []
     assert validate(dataset.root) == []
+
+
+@pytest.fixture
+def provenance(tmp_path):
+    return Provenance(tmp_path / "raw", tmp_path / "out", "qsm-wf run")
+
+
+def test_sources_are_uris_of_the_datasets_that_the_description_links(provenance, tmp_path):
+    assert provenance.uri(tmp_path / "raw" / "sub-01" / "a.nii") == "bids:raw:sub-01/a.nii"
+    assert provenance.uri(tmp_path / "out" / "sub-01" / "b.nii") == "bids::sub-01/b.nii"
+    assert provenance.uri(tmp_path / "masks" / "c.nii") == "../masks/c.nii"
+    write_dataset(provenance)
+    description = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
+    linked = tmp_path / "out" / description["DatasetLinks"]["raw"]
+    assert linked.resolve() == (tmp_path / "raw").resolve()
+    assert description["GeneratedBy"][0]["Description"] == "qsm-wf run"
+
+
+def test_description_may_be_written_again_but_no_other_dataset_is_touched(provenance):
+    write_dataset(provenance)
+    write_dataset(provenance)
+    path = Derivatives(provenance.out_dir).description
+    foreign = '{"Name": "fMRIPrep", "GeneratedBy": [{"Name": "fMRIPrep"}]}'
+    path.write_text(foreign)
+    with pytest.raises(ValueError, match="qsm-workflows did not write"):
+        write_dataset(provenance)
+    assert path.read_text() == foreign
+
+
+def test_raw_dataset_is_no_output_folder(tmp_path):
+    with pytest.raises(ValueError, match="is the raw dataset"):
+        write_dataset(Provenance(tmp_path, tmp_path / "x" / "..", "qsm-wf run"))
+
+
+def test_tables_state_missing_values_as_bids_does_and_have_a_dictionary(tmp_path):
+    path = tmp_path / "new" / "a_stats.tsv"
+    write_table(path, pd.DataFrame({"region": ["OR"], "mean": [math.nan]}), regions_dictionary())
+    assert path.read_text() == "region\tmean\nOR\tn/a\n"
+    dictionary = json.loads((tmp_path / "new" / "a_stats.json").read_text())
+    assert dictionary["mean"]["Units"] == "ppm"
+
+
+def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"x": math.nan})
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half of it \ud800")
+    assert json.loads(path.read_text()) == {"x": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
