@@ -1,0 +1,100 @@
+"""Works that a methods text may cite."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """A published work.
+
+    Attributes
+    ----------
+    text : str
+        Authors, title, journal, year, pages.
+    doi : str
+    """
+
+    text: str
+    doi: str
+
+    @property
+    def url(self) -> str:
+        """Address that resolves the DOI."""
+        return f"https://doi.org/{self.doi}"
+
+
+WORKS = {
+    "nipype": Work(
+        "Gorgolewski K, Burns CD, Madison C, et al. Nipype: a flexible, lightweight and extensible "
+        "neuroimaging data processing framework in Python. Front Neuroinform 2011;5:13.",
+        "10.3389/fninf.2011.00013",
+    ),
+    "bids": Work(
+        "Gorgolewski KJ, Auer T, Calhoun VD, et al. The brain imaging data structure, a format "
+        "for organizing and describing outputs of neuroimaging experiments. Sci Data "
+        "2016;3:160044.",
+        "10.1038/sdata.2016.44",
+    ),
+    "bet": Work(
+        "Smith SM. Fast robust automated brain extraction. Hum Brain Mapp 2002;17(3):143–155.",
+        "10.1002/hbm.10062",
+    ),
+    "best_path": Work(
+        "Abdul-Rahman HS, Gdeisat MA, Burton DR, Lalor MJ, Lilley F, Moore CJ. Fast and robust "
+        "three-dimensional best path phase unwrapping algorithm. Appl Opt "
+        "2007;46(26):6623–6635.",
+        "10.1364/AO.46.006623",
+    ),
+    "resharp": Work(
+        "Sun H, Wilman AH. Background field removal using spherical mean value filtering and "
+        "Tikhonov regularization. Magn Reson Med 2014;71(3):1151–1157.",
+        "10.1002/mrm.24765",
+    ),
+    "coverage": Work(
+        "Zhu X, Gao Y, Liu F, Crozier S, Sun H. Deep grey matter quantitative susceptibility "
+        "mapping from small spatial coverages using deep learning. Z Med Phys "
+        "2022;32(2):188–198 (arXiv:2106.00525).",
+        "10.1016/j.zemedi.2021.06.004",
+    ),
+    "dipole_salomir": Work(
+        "Salomir R, de Senneville BD, Moonen CTW. A fast calculation method for magnetic field "
+        "inhomogeneity due to an arbitrary distribution of bulk susceptibility. Concepts Magn "
+        "Reson B 2003;19B(1):26–34.",
+        "10.1002/cmr.b.10083",
+    ),
+    "dipole_marques": Work(
+        "Marques JP, Bowtell R. Application of a Fourier-based method for rapid calculation of "
+        "field inhomogeneity due to spatial variation of magnetic susceptibility. Concepts Magn "
+        "Reson B 2005;25B(1):65–78.",
+        "10.1002/cmr.b.20034",
+    ),
+    "tkd": Work(
+        "Shmueli K, de Zwart JA, van Gelderen P, Li TQ, Dodd SJ, Duyn JH. Magnetic susceptibility "
+        "mapping of brain tissue in vivo using MRI phase data. Magn Reson Med "
+        "2009;62(6):1510–1522.",
+        "10.1002/mrm.22135",
+    ),
+    "ilsqr": Work(
+        "Li W, Wang N, Yu F, et al. A method for estimating and removing streaking artifacts in "
+        "quantitative susceptibility mapping. NeuroImage 2015;108:111–122.",
+        "10.1016/j.neuroimage.2014.12.043",
+    ),
+    "medi": Work(
+        "Liu J, Liu T, de Rochefort L, et al. Morphology enabled dipole inversion for "
+        "quantitative susceptibility mapping using structural consistency between the magnitude "
+        "image and the susceptibility map. NeuroImage 2012;59(3):2560–2568.",
+        "10.1016/j.neuroimage.2011.08.082",
+    ),
+    "xqsm": Work(
+        "Gao Y, Zhu X, Moffat BA, et al. xQSM: quantitative susceptibility mapping with octave "
+        "convolutional and noise-regularized neural networks. NMR Biomed 2021;34(3):e4461.",
+        "10.1002/nbm.4461",
+    ),
+    "deepqsm": Work(
+        "Bollmann S, Rasmussen KGB, Kristensen M, et al. DeepQSM – using deep learning to solve "
+        "the dipole inversion for quantitative susceptibility mapping. NeuroImage "
+        "2019;195:373–383.",
+        "10.1016/j.neuroimage.2019.03.060",
+    ),
+}
+"""Key of a step → the work that describes it."""

@@ -1,0 +1,234 @@
+"""Methods text and references, made from what the sidecars say was run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .citations import WORKS, Work
+from .discovery import ChiMap, ScanOutputs
+from .vocabulary import listing, method_name, region_name, sort_methods, sort_orders
+
+_PHRASES = {
+    "tkd": "thresholded k-space division",
+    "ilsqr": "the improved LSQR algorithm",
+    "medi": "morphology enabled dipole inversion",
+    "xqsm": "the octave convolutional network xQSM",
+    "deepqsm": "the convolutional network DeepQSM",
+}
+# Methods that invert the dipole model itself instead of having learned it.
+_MODEL_BASED = {"tkd", "ilsqr", "medi"}
+_UNTOLD = {"weights", "weights_sha256"}
+
+
+@dataclass(frozen=True)
+class MethodsText:
+    """Text for a paper.
+
+    Attributes
+    ----------
+    paragraphs : tuple of str
+        References as numbers in brackets.
+    references : tuple of Work
+        In the order of their numbers, from 1.
+    """
+
+    paragraphs: tuple[str, ...]
+    references: tuple[Work, ...]
+
+
+def methods_text(scans: Sequence[ScanOutputs]) -> MethodsText:
+    """Describe what was run to make the outputs that are there.
+
+    Only steps that left a trace in a sidecar are told and cited.
+
+    Parameters
+    ----------
+    scans : sequence of ScanOutputs
+        All scans of the output folder.
+    """
+    maps = [chi for scan in scans for chi in scan.maps]
+    if not maps:
+        return MethodsText((), ())
+    cite = _Citations()
+    paragraphs = (
+        _software(maps, scans, cite),
+        " ".join(filter(None, (_masking(scans, cite), _fields(scans, cite)))),
+        " ".join(filter(None, (_background(maps, cite), _coverage(maps, cite)))),
+        " ".join((_inversion(maps, cite), _reference(maps))),
+    )
+    return MethodsText(tuple(filter(None, paragraphs)), tuple(WORKS[key] for key in cite.keys))
+
+
+def parameter_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters in words; those that were not set are left out.
+
+    Examples
+    --------
+    >>> parameter_text({"threshold": 0.15, "max_iterations": 100, "preset": None})
+    'threshold 0.15, max iterations 100'
+    """
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}"
+        for name, value in parameters.items()
+        if value not in (None, "", [], {})
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class _Citations:
+    """Numbers works in the order in which they are cited."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, *keys: str) -> str:
+        """Numbers in brackets after a space; nothing for what has no publication."""
+        known = [key for key in keys if key in WORKS]
+        self.keys += [key for key in known if key not in self.keys]
+        numbers = [str(self.keys.index(key) + 1) for key in known]
+        return f" [{', '.join(numbers)}]" if numbers else ""
+
+
+def _software(maps: Iterable[ChiMap], scans: Sequence[ScanOutputs], cite: _Citations) -> str:
+    versions = sorted({str(v) for m in maps if (v := m.sidecar.get("SoftwareVersion"))})
+    done = [scan for scan in scans if scan.maps]
+    subjects = len({scan.subject for scan in done})
+    return (
+        f"Quantitative susceptibility maps of {_count(subjects, 'participant')} "
+        f"({_count(len(done), 'scan')}) were made with {listing(versions or ['qsm-workflows'])}, "
+        f"which is built on Nipype{cite('nipype')}, from data organised as BIDS{cite('bids')}."
+    )
+
+
+def _masking(scans: Iterable[ScanOutputs], cite: _Citations) -> str:
+    computed = given = False
+    for scan in scans:
+        if scan.brain_mask is None or not scan.maps:
+            continue
+        sources = scan.brain_mask.sidecar.get("Sources", [])
+        # A mask that was made here comes from the magnitude; one that was given from itself.
+        if scan.brain_mask.sidecar.get("SpatialReference") in sources:
+            computed = True
+        elif sources:
+            given = True
+    parts = []
+    if computed:
+        parts.append(
+            f"The brain was extracted from the magnitude of the first echo by BET{cite('bet')}."
+        )
+    if given:
+        parts.append(
+            "Brain masks that came with the data were used"
+            + (" where there were any." if computed else ".")
+        )
+    return " ".join(parts)
+
+
+def _fields(scans: Iterable[ScanOutputs], cite: _Citations) -> str:
+    echoes = {
+        sum("part-phase" in str(source) for source in scan.total_field.sidecar.get("Sources", []))
+        for scan in scans
+        if scan.maps and scan.total_field is not None
+    } - {0}
+    if not echoes:
+        return ""
+    text = f"Phase was unwrapped by the best-path algorithm{cite('best_path')}"
+    if max(echoes) == 1:
+        return f"{text} and scaled to the total field in parts per million of B0."
+    number = listing(str(n) for n in sorted(echoes))
+    return (
+        f"{text} echo by echo after removal of the phase offset, and the total field in parts "
+        f"per million of B0 was fitted to the {number} echoes, weighted by magnitude."
+    )
+
+
+def _background(maps: Sequence[ChiMap], cite: _Citations) -> str:
+    sentences = []
+    found = [chi.sidecar.get("BackgroundRemoval") for chi in maps]
+    settings = [removal for removal in found if isinstance(removal, Mapping)]
+    for name in sorted({str(removal["Method"]) for removal in settings if "Method" in removal}):
+        used = [
+            {key: value for key, value in removal.items() if key != "Method"}
+            for removal in settings
+            if removal.get("Method") == name
+        ]
+        sentences.append(
+            f"The background field was removed by {name}{cite(name.lower())}{_in_brackets(used)}."
+        )
+    return " ".join(sentences)
+
+
+def _coverage(maps: Iterable[ChiMap], cite: _Citations) -> str:
+    slabs = [chi for chi in maps if chi.coverage is not None]
+    if not slabs:
+        return ""
+    percents = sorted({chi.coverage for chi in slabs if chi.coverage is not None})
+    lengths = sorted({float(mm) for m in slabs if (mm := m.sidecar.get("CoverageMillimeters"))})
+    thickness = f" ({_span(lengths)} mm)" if lengths else ""
+    text = (
+        f"Reduced coverage{cite('coverage')} was studied with slabs of {_span(percents)} % of the "
+        f"extent of the deep grey matter{thickness}."
+    )
+    sentences = {
+        "B+T": "In B+T the background was removed from the field of the whole head, which was "
+        "then truncated to the slab.",
+        "T+B": "In T+B the total field was truncated first and the background was removed from "
+        "the slab alone, as a scan of that coverage would need.",
+    }
+    return " ".join([text, *(sentences[order] for order in sort_orders(m.order for m in slabs))])
+
+
+def _inversion(maps: Sequence[ChiMap], cite: _Citations) -> str:
+    methods = sort_methods(chi.method for chi in maps)
+    described = []
+    for method in methods:
+        used = [
+            {key: value for key, value in parameters.items() if key not in _UNTOLD}
+            for chi in maps
+            if chi.method == method
+            and isinstance(parameters := chi.sidecar.get("InversionParameters"), Mapping)
+        ]
+        phrase = _PHRASES.get(method)
+        name = f"{phrase} ({method_name(method)})" if method in _MODEL_BASED else phrase
+        described.append(f"{name or method_name(method)}{cite(method)}{_in_brackets(used)}")
+    model = ""
+    if _MODEL_BASED & set(methods):
+        model = (
+            " The field of a susceptibility distribution was modelled by convolution with the "
+            f"unit dipole{cite('dipole_salomir', 'dipole_marques')}."
+        )
+    return f"Susceptibility was computed by {listing(described, '; ')}.{model}"
+
+
+def _reference(maps: Iterable[ChiMap]) -> str:
+    found = [chi.sidecar.get("Reference") for chi in maps]
+    regions = sorted({str(r["region"]) for r in found if isinstance(r, Mapping) and "region" in r})
+    names = ["brain mask" if region == "mask" else region_name(region) for region in regions]
+    if not names:
+        return ""
+    return f"Susceptibility is stated relative to the mean of the {listing(names)}."
+
+
+def _in_brackets(settings: Sequence[Mapping[str, Any]]) -> str:
+    """Parameters in brackets, or that they were not the same everywhere."""
+    texts = {parameter_text(parameters) for parameters in settings}
+    if len(texts) > 1:
+        return " (with parameters that differ between maps; see their sidecars)"
+    text = next(iter(texts), "")
+    return f" ({text})" if text else ""
+
+
+def _span(values: Sequence[float]) -> str:
+    """Few values one by one, many by their ends."""
+    if len(values) > 8:
+        return f"{values[0]:g} to {values[-1]:g}"
+    return listing(f"{value:g}" for value in values)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
