@@ -16,7 +16,8 @@ from qsm_workflows.bids.index import index_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
 from qsm_workflows.networks.weights import find_weights, user_folder
-from qsm_workflows.report.page import Failure, write_report
+from qsm_workflows.report.page import write_report
+from qsm_workflows.report.sections import Failure
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.estimate import Estimate, estimate_study
 from qsm_workflows.workflows.methods import METHODS, check_parameters
@@ -57,10 +58,7 @@ def run(args: argparse.Namespace) -> int:
         failures += run_study(preparation.plans, config, provenance, execution, bar)
     page = write_report(
         provenance.out_dir,
-        failures=[
-            Failure(f.scan.prefix, f"{f.step}: {f.reason}" if f.step else f.reason)
-            for f in failures
-        ],
+        failures=[Failure(f.scan.prefix, f.reason, f.step) for f in failures],
     )
     _show_failures(failures, Derivatives(provenance.out_dir))
     print(page)
