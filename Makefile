@@ -1,0 +1,34 @@
+# `make demo` and `make test` make a virtual environment of their own in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := NIPYPE_NO_ET=1 $(BIN)/python -m pytest -p no:cacheprovider
+
+.PHONY: install demo test test-all lint docs clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## simulate a head and run the study on it, under demo/
+	$(BIN)/qsm-wf simulate demo/bids --voxel-size 2 --seed 1
+	$(BIN)/qsm-wf run --bids demo/bids --out demo/out --work demo/work
+
+test: install  ## what CI runs
+	$(PYTEST) -n 2 -m 'not slow and not gpu'
+
+test-all: install  ## slow tests too
+	$(PYTEST) -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist
