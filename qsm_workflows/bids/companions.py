@@ -81,7 +81,7 @@ def find_companions(
         have, or finds labels without a readable table.
     """
     root = Path(bids_dir).absolute()
-    search = _Search(scan, root, None if exclude is None else Path(exclude).absolute())
+    search = _Search(scan, root, None if exclude is None else Path(exclude).resolve())
     if mask_pattern:
         mask: Path | None = _match(mask_pattern, "--mask", scan, root)
     else:
@@ -106,7 +106,7 @@ class _Search:
         self._candidates = [
             path
             for dataset in sorted((root / "derivatives").glob("*/"))
-            if dataset != exclude
+            if dataset.resolve() != exclude
             for path in sorted((dataset / scan.folder / "anat").glob("*.nii*"))
         ]
 

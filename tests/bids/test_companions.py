@@ -38,7 +38,8 @@ def test_mask_labels_and_truth_of_a_derivative(dataset):
 def test_the_output_folder_is_left_out(dataset):
     dataset.scan("sub-01", echoes=1)
     dataset.image("derivatives/out/sub-01/anat/sub-01_desc-brain_mask.nii.gz", ONES)
-    scan, out = only_scan(dataset), dataset.root / "derivatives" / "out"
+    # Written in another way than the dataset's own path.
+    scan, out = only_scan(dataset), dataset.root / ".." / "raw" / "derivatives" / "out"
     assert find_companions(scan, dataset.root).mask is not None
     assert find_companions(scan, dataset.root, exclude=out).mask is None
 
