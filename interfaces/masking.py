@@ -19,7 +19,7 @@ class _BETMaskInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="magnitude, best of the first echo")
     mask_file = File(exists=True, desc="mask to take instead of extracting the brain")
     fractional_intensity = traits.Float(
-        0.4, usedefault=True, desc="intensity threshold, 0 to 1; larger gives a smaller brain"
+        0.5, usedefault=True, desc="intensity threshold, 0 to 1; larger gives a smaller brain"
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ _log = logging.getLogger(__name__)
 MIN_EXTENT = 100.0
 """Shortest field of view, in mm, in which a whole adult head can be."""
 
+_SHADING, _NOISE = 30.0, 1.0  # mm, sigmas of what is taken for shading and for noise
 _SUBDIVISIONS = 4
 _INWARD, _OUTWARD = 7.0, 3.0  # mm searched for the darkest and the brightest intensity
 _MIN_RADIUS, _MAX_RADIUS = 3.33, 10.0  # mm, curvatures between which smoothing sets in
@@ -48,8 +50,8 @@ def bet(
     magnitude: ArrayLike,
     voxel_size: Triple,
     *,
-    fractional_intensity: float = 0.4,
-    smoothness: float = 1.0,
+    fractional_intensity: float = 0.5,
+    smoothness: float = 2.0,
     iterations: int = 1000,
 ) -> MaskArray:
     """Extract the brain by growing a surface until it meets dark tissue.
@@ -59,6 +61,7 @@ def bet(
     curved more than a brain, and moves it along its normal by how far the darkest
     intensity just inside lies above a threshold between background and the brightest
     one. A result that folds over itself is computed again with stronger smoothing.
+    Other than in the paper, the shading of the receive coils is divided out first.
 
     Parameters
     ----------
@@ -98,6 +101,7 @@ def bet(
         )
     if not smoothness > 0:
         raise ValueError(f"smoothness must be positive, not {smoothness}")
+    volume = _flatten(volume, size)
     head = _measure_head(volume, size)
     sphere = _icosphere(_SUBDIVISIONS)
     for attempt in range(_MAX_PASSES):
@@ -131,11 +135,29 @@ class _Head:
     radius: float  # mm
 
 
-def _measure_head(volume: FloatArray, size: Points) -> _Head:
+def _levels(volume: FloatArray) -> tuple[float, float, float]:
+    """Dark and bright end of the intensities, and a level just above the background."""
     dark, bright = (float(level) for level in np.percentile(volume, (2, 98)))
     if not bright > dark:
         raise ValueError("the magnitude is constant over nearly all voxels; is it the right file?")
-    background = dark + 0.1 * (bright - dark)
+    return dark, bright, dark + 0.1 * (bright - dark)
+
+
+def _flatten(volume: FloatArray, size: Points) -> FloatArray:
+    """Magnitude without receive shading and with less noise."""
+    _, bright, background = _levels(volume)
+    head = volume > background
+    signal, share = (
+        ndimage.gaussian_filter(part, _SHADING / size, mode="constant", truncate=2)
+        for part in (np.where(head, np.minimum(volume, bright), 0), head.astype(np.float32))
+    )
+    shading = signal / np.maximum(share, 1e-3)
+    flat = volume / np.maximum(shading, 0.1 * shading.max())
+    return cast(FloatArray, ndimage.gaussian_filter(flat, _NOISE / size))
+
+
+def _measure_head(volume: FloatArray, size: Points) -> _Head:
+    dark, bright, background = _levels(volume)
     inside = volume > background
     weights = np.where(inside, np.minimum(volume, bright) - dark, 0)
     centre = np.array(ndimage.center_of_mass(weights)) * size
