@@ -1,0 +1,78 @@
+"""Running of graphs: a killed worker, warnings of nodes, reasons of failures."""
+
+import os
+
+import pytest
+from nipype.interfaces.utility import Function
+from nipype.pipeline import engine as pe
+
+from qsm_workflows.workflows.execution import configure_nipype, read_crashes, run_workflow
+
+
+def warn_and_pass(value):
+    import logging
+
+    logging.getLogger("qsm_workflows.algorithms.test").warning("did not converge")
+    return value
+
+
+def kill_own_process(value):
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def fail(value):
+    raise ValueError(f"the value {value} is wrong; use another")
+
+
+def node(name, function):
+    interface = Function(input_names=["value"], output_names=["out"], function=function)
+    interface.inputs.value = 1
+    return pe.Node(interface, name=name)
+
+
+@pytest.fixture
+def run(tmp_path):
+    crash_dir = tmp_path / "crashes"
+    configure_nipype(crash_dir)
+
+    def run(*nodes, plugin="MultiProc"):
+        workflow = pe.Workflow(name="wf", base_dir=str(tmp_path))
+        workflow.add_nodes(list(nodes))
+        seen = {"status": [], "warnings": []}
+        failures = run_workflow(
+            workflow,
+            plugin=plugin,
+            plugin_args={"n_procs": 1, "memory_gb": 4, "raise_insufficient": False},
+            crash_dir=crash_dir,
+            log_file=tmp_path / "nipype.log",
+            on_status=lambda node, status: seen["status"].append((node.name, status)),
+            on_warning=lambda node, text: seen["warnings"].append((node.name, text)),
+        )
+        return failures, seen
+
+    return run
+
+
+def test_killed_worker_fails_its_node_and_not_the_run(run):
+    failures, seen = run(node("killed", kill_own_process), node("passed", warn_and_pass))
+    assert [failure.node for failure in failures] == ["wf.killed"]
+    assert "memory" in failures[0].reason
+    assert ("passed", "end") in seen["status"]
+
+
+def test_warnings_of_a_worker_reach_the_parent(run):
+    failures, seen = run(node("passed", warn_and_pass))
+    assert failures == []
+    assert seen["warnings"] == [("passed", "did not converge")]
+
+
+@pytest.mark.parametrize("plugin", ["MultiProc", "Linear"])
+def test_reason_of_a_failure_is_that_of_the_node(run, plugin):
+    failures, _ = run(node("broken", fail), plugin=plugin)
+    assert failures[0].reason == "ValueError: the value 1 is wrong; use another"
+    assert read_crashes([failures[0].crash_file])[0].node == "wf.broken"
+    assert os.path.isfile(failures[0].crash_file)

@@ -1,0 +1,209 @@
+"""`qsm-wf run` from end to end on a small head."""
+
+import gzip
+import json
+import re
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from qsm_workflows.cli.main import main
+
+QUICK = ["--coverage", "100,400", "--method", "tkd", "--plugin", "Linear", "--no-progress"]
+
+
+@pytest.fixture
+def run(dataset, tmp_path, monkeypatch):
+    """Run the study with its work folder aside; gives the exit status and the output folder."""
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path / "no_weights"))
+    out = tmp_path / "out"
+
+    def run(*options):
+        arguments = ["run", "--bids", str(dataset), "--out", str(out)]
+        return main([*arguments, "--work", str(tmp_path / "work"), *options]), out
+
+    return run
+
+
+def executed(out):
+    """Nodes that were not taken from the cache, by the log of the last run."""
+    log = (out / "logs" / "nipype.log").read_text()
+    (out / "logs" / "nipype.log").unlink()
+    return set(re.findall(r'Executing "(\w+)"', log))
+
+
+def test_study_leaves_maps_tables_and_a_page(run, dataset):
+    status, out = run("--coverage", "100,400,full", "--method", "tkd", "--n-procs", "2")
+    assert status == 0
+    anat = out / "sub-01" / "anat"
+    maps = sorted(path.name for path in anat.glob("*_Chimap.nii.gz"))
+    assert maps == [
+        f"sub-01_rec-tkd_desc-{branch}_Chimap.nii.gz"
+        for branch in ("B+T100", "B+T400", "T+B100", "T+B400", "full")
+    ]
+    chi = nib.load(anat / "sub-01_rec-tkd_desc-T+B100_Chimap.nii.gz")
+    whole = nib.load(dataset / "derivatives/truth/sub-01/anat/sub-01_desc-truth_Chimap.nii.gz")
+    # 32 mm of 3 mm slices, in the place that they had in the whole head.
+    assert chi.shape[2] == 11
+    offset = np.linalg.inv(whole.affine) @ chi.affine
+    assert np.allclose(offset[:3, :3], np.eye(3))
+    sidecar = json.loads((anat / "sub-01_rec-tkd_desc-T+B100_Chimap.json").read_text())
+    assert sidecar["PipelineOrder"] == "T+B"
+    assert sidecar["CoverageMillimeters"] == 32
+    assert sidecar["CoverageMillimetersActual"] == 33
+    assert sidecar["Reference"]["region"] == "optic_radiation"
+    assert sidecar["InversionParameters"]["threshold"] == 0.15
+
+    table = pd.read_csv(anat / "sub-01_desc-regions_stats.tsv", sep="\t", dtype={"subject": str})
+    assert set(table["order"]) == {"B+T", "T+B", "full"}
+    pallidum = table[(table.region == "pallidum") & (table.hemisphere == "both")]
+    pallidum = pallidum.set_index(["order", "coverage_mm"])
+    # What the study is about: a thin slab tells too little, most of all when cut first.
+    assert pallidum.loc[("T+B", 32.0), "percent_full"] < -15
+    assert (
+        pallidum.loc[("T+B", 32.0), "percent_truth"] < pallidum.loc[("B+T", 32.0), "percent_truth"]
+    )
+    assert (pallidum["mean"] > 0.03).all()
+    group = pd.read_csv(out / "group_desc-regions_stats.tsv", sep="\t", dtype={"subject": str})
+    assert len(group) == len(table)
+    assert "sub-01" in (out / "index.html").read_text()
+    assert not [
+        path
+        for path in out.rglob("*")
+        if path.name.startswith(".") and path.is_file() and path.name != ".bidsignore"
+    ]
+
+
+def test_second_run_computes_nothing_and_changes_what_it_must(run, dataset):
+    run(*QUICK)
+    _, out = run(*QUICK)
+    executed(out)
+    run(*QUICK)
+    assert {name for name in executed(out) if not name.startswith("save_")} == set()
+
+    before = chi(out).copy()
+    run(*QUICK, "--param", "tkd.threshold=0.3")
+    changed = {name for name in executed(out) if not name.startswith("save_")}
+    assert changed == {"tkd", "reference", "sub_01_wf"}
+    assert not np.allclose(chi(out), before)
+
+    scan = dataset / "sub-01" / "anat" / "sub-01_echo-1_part-mag_MEGRE.nii.gz"
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * np.float32(1.01), image.affine), scan)
+    run(*QUICK)
+    assert {"combine", "phase_offset", "fit", "tkd"} <= executed(out)
+
+
+def chi(out):
+    return nib.load(out / "sub-01/anat/sub-01_rec-tkd_desc-B+T100_Chimap.nii.gz").get_fdata()
+
+
+def test_one_bad_subject_stops_no_other(run, dataset, capsys):
+    shutil.copytree(dataset / "sub-01", dataset / "sub-02")
+    for path in sorted((dataset / "sub-02").rglob("sub-01*")):
+        path.rename(path.with_name(path.name.replace("sub-01", "sub-02")))
+    broken = dataset / "sub-02" / "anat" / "sub-02_echo-2_part-phase_MEGRE.nii.gz"
+    broken.write_bytes(gzip.compress(b"\0" * 352)[:-20])
+    status, out = run(*QUICK)
+    assert status == 1
+    assert list((out / "sub-01" / "anat").glob("*_Chimap.nii.gz"))
+    assert not (out / "sub-02").exists()
+    errors = capsys.readouterr().err
+    assert broken.name in errors
+    page = (out / "index.html").read_text()
+    assert "sub-02" in page
+    assert broken.name in page
+
+
+def test_one_failing_node_leaves_the_rest(run, dataset, capsys):
+    # λ so large that no voxel can be told apart is refused by the node itself.
+    status, out = run(
+        "--coverage",
+        "400",
+        "--method",
+        "tkd",
+        "medi",
+        "--plugin",
+        "Linear",
+        "--no-progress",
+        "--param",
+        "medi.regularisation=-1",
+    )
+    assert status == 1
+    assert list((out / "sub-01" / "anat").glob("*_rec-tkd_*_Chimap.nii.gz"))
+    assert not list((out / "sub-01" / "anat").glob("*_rec-medi_*_Chimap.nii.gz"))
+    errors = capsys.readouterr().err
+    assert "medi" in errors
+    assert "regularisation" in errors
+    log = (out / "logs" / "sub-01.log").read_text()
+    assert "failed bt_wf.cov400_wf.medi_wf.medi" in log
+
+
+def test_dry_run_tells_the_plan_and_writes_nothing(run, capsys):
+    status, out = run("--dry-run")
+    assert status == 0
+    plan = capsys.readouterr().out
+    assert "100 %: 33 mm" in plan
+    assert "42 maps by tkd, ilsqr, medi" in plan
+    assert not out.exists()
+
+
+def test_bids_app_form_is_the_same_command(dataset, tmp_path, capsys):
+    status = main([str(dataset), str(tmp_path / "out"), "participant", "--dry-run"])
+    assert status == 0
+    assert "sub-01" in capsys.readouterr().out
+
+
+def test_networks_without_weights_are_left_out_unless_asked_for(run, capsys):
+    run("--dry-run")
+    assert "xqsm is left out" in capsys.readouterr().err
+    status, _ = run("--dry-run", "--method", "xqsm")
+    assert status == 2
+    assert "xqsm has no weights" in capsys.readouterr().err
+
+
+def test_configuration_file_lies_beneath_the_command_line(run, tmp_path, capsys):
+    config = tmp_path / "study.toml"
+    config.write_text(
+        'coverage = "100,200"\nmethod = ["tkd", "medi"]\n\n[param.medi]\nregularisation = 500\n'
+    )
+    run("--dry-run", "--config", str(config), "--method", "tkd")
+    plan = capsys.readouterr().out
+    assert "4 maps by tkd;" in plan
+    assert "200 %" in plan
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--coverage", "100:50:10"], "stops below its start"),
+        (["--param", "medi.strength=3"], "medi has no parameter 'strength'"),
+        (["--param", "medi"], "is not NAME=VALUE"),
+        (["--weights", "medi=x.pth"], "weights are for xqsm, deepqsm"),
+        (["--dgm-extent", "wide"], "--dgm-extent wide"),
+        (["--participant-label", "09"], "no scan that can be processed"),
+        (["--labels", "nowhere/{subject}.nii.gz", "--dry-run"], None),
+        (["--centre", "0", "0", "900", "--dry-run"], None),
+    ],
+)
+def test_bad_options_are_refused_before_any_work(run, options, message, capsys):
+    status, out = run(*options)
+    errors = capsys.readouterr().err
+    if message is None:
+        # Faults of a scan: it is left out, and the run says so.
+        assert status == 1
+        assert "sub-01 is left out" in errors
+    else:
+        assert status == 2
+        assert message in errors
+    assert not out.exists()
+
+
+def test_dataset_without_scans_says_what_was_seen(dataset, tmp_path, capsys):
+    for path in (dataset / "sub-01" / "anat").glob("*part-phase*"):
+        path.unlink()
+    assert main(["run", "--bids", str(dataset), "--out", str(tmp_path / "out")]) == 2
+    assert "part-mag" in capsys.readouterr().err
