@@ -4,7 +4,12 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qsm_workflows.phantom.head import Head
 
 VOXEL_SIZE = (1.0, 1.0, 1.0)
 MATRIX = (144, 192, 128)
@@ -28,16 +33,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--voxel-size",
         type=float,
         nargs="+",
-        default=list(VOXEL_SIZE),
         metavar="MM",
-        help="voxel edge lengths, one or three (default 1 mm)",
+        help="voxel edge lengths, one or three (default 1 mm, or that of --labels)",
     )
     grid.add_argument(
         "--matrix",
         type=int,
         nargs=3,
         metavar=("NX", "NY", "NZ"),
-        help="number of voxels (default: what covers 144 × 192 × 128 mm)",
+        help="number of voxels (default: what covers 144 × 192 × 128 mm, or --labels)",
     )
     grid.add_argument(
         "--tilt",
@@ -63,6 +67,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     head.add_argument(
         "--no-lesions", action="store_true", help="no haemorrhage and no calcification"
     )
+    head.add_argument(
+        "--labels", type=Path, metavar="FILE", help="simulate this label image instead"
+    )
+    head.add_argument(
+        "--chi",
+        type=Path,
+        metavar="TABLE",
+        help="TSV with the columns index, name, chi (ppm) for --labels; hemisphere, "
+        "r2s (1/s) and m0 may follow",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -77,39 +91,62 @@ def main(args: argparse.Namespace) -> int:
 
 def _simulate(args: argparse.Namespace) -> None:
     # Imported here, so that `qsm-wf --help` need not load torch.
-    from qsm_workflows.phantom.dataset import finish_dataset, start_dataset, write_subject
-    from qsm_workflows.phantom.head import simulate_head
-    from qsm_workflows.phantom.signal import check_echo_times
-    from qsm_workflows.phantom.susceptibility import LABELS
+    from qsm_workflows.phantom.dataset import (
+        check_output,
+        finish_dataset,
+        start_dataset,
+        write_subject,
+    )
+    from qsm_workflows.phantom.signal import check_scan
 
-    voxel_size = _triple("--voxel-size", args.voxel_size, args.voxel_size * 3)
-    tilt = _triple("--tilt", args.tilt, [*args.tilt, 0.0, 0.0])
-    echo_times = check_echo_times(args.echo_times)
-    matrix = tuple(args.matrix) if args.matrix else _covering_matrix(voxel_size)
-    start_dataset(args.out, LABELS, shlex.join(["qsm-wf", *sys.argv[1:]]))
+    check_scan(args.echo_times, args.b0, args.snr)
+    check_output(args.out)
+    make_head = _head_maker(args)
     participants = [f"sub-{number:02d}" for number in range(1, args.subjects + 1)]
     for number, participant in enumerate(participants, start=1):
         start = time.monotonic()
-        head = simulate_head(
-            args.seed,
-            number,
-            voxel_size=voxel_size,
-            matrix=matrix,
-            tilt=tilt,
-            lesions=not args.no_lesions,
-        )
+        head = make_head(number)
+        if number == 1:
+            start_dataset(args.out, head.label_table, shlex.join(["qsm-wf", *sys.argv[1:]]))
         write_subject(
             args.out,
             participant,
             head,
-            echo_times=echo_times,
+            echo_times=args.echo_times,
             b0=args.b0,
             snr=args.snr,
             seed=args.seed + number,
         )
-        print(f"{participant}: {time.monotonic() - start:.0f} s")
+        print(f"{participant}: {time.monotonic() - start:.0f} s", flush=True)
     finish_dataset(args.out, participants)
     print(args.out)
+
+
+def _head_maker(args: argparse.Namespace) -> Callable[[int], "Head"]:
+    """What makes the head of a given subject number."""
+    from qsm_workflows.phantom.head import simulate_head
+    from qsm_workflows.phantom.labelled import simulate_labelled
+
+    size = args.voxel_size and _triple("--voxel-size", args.voxel_size, args.voxel_size * 3)
+    tilt = _triple("--tilt", args.tilt, [*args.tilt, 0.0, 0.0])
+    matrix = args.matrix and tuple(args.matrix)
+    if (args.labels is None) != (args.chi is None):
+        raise ValueError("--labels and --chi need each other")
+    if args.labels is None:
+        size = size or VOXEL_SIZE
+        return lambda number: simulate_head(
+            args.seed,
+            number,
+            voxel_size=size,
+            matrix=matrix or _covering_matrix(size),
+            tilt=tilt,
+            lesions=not args.no_lesions,
+        )
+    if args.subjects > 1:
+        raise ValueError("--labels is one head: leave out --subjects")
+    return lambda number: simulate_labelled(
+        args.labels, args.chi, voxel_size=size, matrix=matrix, tilt=tilt, seed=args.seed
+    )
 
 
 def _triple(option: str, given: list[float], filled: list[float]) -> tuple[float, float, float]:

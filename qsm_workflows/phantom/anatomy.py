@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from .exterior import HEAD_HIGH, HEAD_LOW, Exterior, make_exterior
 from .fields import AtlasVolume, radial_field, random_field
 from .grids import FineGrid
-from .nuclei import MEDULLARY_LAMINA, NUCLEI
+from .nuclei import NUCLEI
 from .scene import Canvas, Scene
 from .shapes import Box, Mirrored, Points, Solid, boxes_meet, inside_box
 from .susceptibility import AIR, LABEL_INDEX, Material, draw_materials
@@ -178,15 +178,16 @@ def _warp(rng: np.random.Generator) -> tuple[AtlasVolume, ...]:
 
 
 def _nuclei() -> list[_Structure]:
-    structures = []
-    for hemisphere in ("L", "R"):
-        for name, solids in (*NUCLEI.items(), ("lamina", (MEDULLARY_LAMINA,))):
-            material = "white_matter" if name == "lamina" else name
-            label = LABEL_INDEX["pallidum" if name == "lamina" else name, hemisphere]
-            for solid in solids:
-                placed = Mirrored(solid) if hemisphere == "L" else solid
-                structures.append(_Structure(placed, material, label))
-    return structures
+    return [
+        _Structure(
+            Mirrored(solid) if hemisphere == "L" else solid,
+            nucleus.material,
+            LABEL_INDEX[nucleus.label, hemisphere],
+        )
+        for hemisphere in ("L", "R")
+        for nucleus in NUCLEI
+        for solid in nucleus.solids
+    ]
 
 
 def _lesions(rng: np.random.Generator) -> list[_Structure]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qsm_workflows import __version__
 
 from .head import Head
-from .signal import check_echo_times, simulate_signal
+from .signal import check_scan, simulate_signal
 from .susceptibility import Label
 
 TRUTH = Path("derivatives") / "truth"
@@ -102,7 +102,7 @@ def write_subject(
         As for :func:`~qsm_workflows.phantom.signal.simulate_signal`. A single echo is
         written with the suffix T2starw, several with MEGRE.
     """
-    times = check_echo_times(echo_times)
+    times = check_scan(echo_times, b0, snr)
     images = dict(zip(("mag", "phase"), simulate_signal(head, times, b0, snr, seed), strict=True))
     for part, echoes in images.items():
         for number, (time, echo) in enumerate(zip(times, echoes, strict=True), start=1):
@@ -150,6 +150,7 @@ def write_dataset(
     """
     if not heads:
         raise ValueError("there is no head to write")
+    check_scan(echo_times, b0, snr)
     root = Path(folder)
     start_dataset(root, next(iter(heads.values())).label_table)
     for i, (participant, head) in enumerate(heads.items()):

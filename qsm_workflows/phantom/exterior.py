@@ -53,7 +53,7 @@ _FACE = (
     _Ellipsoid((0, 48, -108), (44, 42, 34), 2.5),
     _Ellipsoid((0, 92, -56), (13, 16, 18)),
 )
-_NECK = _Ellipsoid((0, -32, -130), (58, 56, 90), 4.0)
+_NECK = _Ellipsoid((0, -40, -130), (62, 70, 104), 4.0)
 _SINUSES = (
     _Ellipsoid((8, 18, -38), (8, 12, 9), 2.5, paired=True),
     _Ellipsoid((9, 46, -36), (6, 16, 11), 3.0, paired=True),
@@ -86,7 +86,7 @@ def make_exterior(rng: np.random.Generator) -> Exterior:
     hull = _hull_distance(frame)
     thickness = 6.0 + 1.2 * random_field(rng, HEAD_LOW, HEAD_HIGH, 12).at(points)
     cells = random_field(rng, HEAD_LOW, HEAD_HIGH, 2.0, band=4.0).at(points)
-    scalp = hull - (1.0 + thickness + 5.5)
+    scalp = hull - (1.0 + thickness + 7.0)
     head = _smooth_union(
         scalp, _smooth_union(_nearest(points, _FACE), _NECK.distance(points), 12), 8
     )

@@ -1,6 +1,7 @@
 """The digital head as it is imaged: susceptibility, fields, mask and labels."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from .grids import (
     repeat_blocks,
 )
 from .scene import Scene
+from .shapes import Box
 from .susceptibility import LABELS, Label
 
 FIELD_PAD = 60.0
@@ -91,6 +93,16 @@ class Head:
         return b0_direction(self.affine)
 
 
+class Paintable(Protocol):
+    """Anything that can be put into the scanner."""
+
+    def box(self) -> Box:
+        """Corners of a box that holds it, world mm."""
+
+    def paint(self, grid: FineGrid) -> Scene:
+        """Its magnetic properties on a fine grid."""
+
+
 def simulate_head(
     seed: int,
     subject: int = 1,
@@ -130,20 +142,30 @@ def simulate_head(
         raise ValueError(f"seed must be ≥ 0 and subject ≥ 1, not {seed} and {subject}")
     affine = image_affine(voxel_size, matrix, tilt)
     anatomy = make_anatomy(seed, subject, lesions=lesions)
-    grid = fine_grid(affine, matrix, *anatomy.box())
-    return image_scene(anatomy.paint(grid), grid, affine, LABELS)
+    return image_anatomy(anatomy, affine, matrix, LABELS)
 
 
-def image_scene(
-    scene: Scene, grid: FineGrid, affine: Affine, label_table: tuple[Label, ...]
+def image_anatomy(
+    anatomy: Paintable, affine: Affine, matrix: Shape3, label_table: tuple[Label, ...]
 ) -> Head:
-    """Compute the fields of a scene and average everything to the image grid.
+    """Compute the fields of a head and average everything to an image grid.
+
+    Parameters
+    ----------
+    anatomy : Paintable
+        What is in the scanner.
+    affine, matrix
+        The image grid.
+    label_table : tuple of Label
+        What the anatomy's labels mean.
 
     Raises
     ------
     ValueError
         If no brain is inside the image.
     """
+    grid = fine_grid(affine, matrix, *anatomy.box())
+    scene = anatomy.paint(grid)
     labels = scene.labels[grid.image_slices]
     mask = block_mean(labels > 0, grid.factor) >= 0.5
     if not mask.any():
@@ -155,7 +177,9 @@ def image_scene(
     fine_mask = repeat_blocks(mask, grid.factor)
     _shim(total_field, fine_mask)
     chi = scene.chi[grid.image_slices]
-    local_field = forward_field(chi * fine_mask, size, direction, pad=FIELD_PAD)
+    # Slivers of skull in the outermost voxels of the mask are no sources of its own.
+    inside = chi * (fine_mask & (labels > 0))
+    local_field = forward_field(inside, size, direction, pad=FIELD_PAD)
     return Head(
         chi=block_mean(chi, grid.factor),
         total_field=block_mean(total_field, grid.factor),

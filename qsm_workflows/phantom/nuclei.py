@@ -1,12 +1,16 @@
 """Deep grey nuclei and the optic radiation as smooth solids in MNI space.
 
-The right-hemisphere shapes below are lofts and tubes with a handful of numbers each,
-fitted to published positions, extents and volumes: basal ganglia and midbrain after
-the CIT168 atlas (Pauli et al., Sci Data 5:180063, 2018), the optic radiation and
-Meyer's loop after Ebeling & Reulen (Acta Neurochir 92:29, 1988), the dentate after
+The right-hemisphere shapes below are lofts and tubes of a handful of rounded numbers
+each. Caudate, putamen, pallidum, red nucleus and substantia nigra were fitted to the
+CIT168 atlas (Pauli et al., Sci Data 5:180063, 2018; CC BY 4.0), the pallidum made 1.5
+times as large as the atlas' high-probability core, which is nearer to manual volumes; the
+thalamus follows published extents (Morel, Stereotactic Atlas, 2007), the optic
+radiation and Meyer's loop Ebeling & Reulen (Acta Neurochir 92:29, 1988), the dentate
 Dimitrova et al. (NeuroImage 30:12, 2006). The left side is their mirror image; every
 subject's own deformation breaks the symmetry.
 """
+
+from typing import NamedTuple
 
 from .shapes import Loft, Solid, Tube
 
@@ -24,37 +28,44 @@ PUTAMEN = Loft(
 )
 PALLIDUM = Loft(
     (
-        (-13.6, 24.6, -1.6, 1.1, 4.8, 18, -0.091),
-        (-8.7, 22.9, -2.2, 4.1, 6.6, 24, -0.079),
-        (-4.4, 20.4, -2.5, 5.1, 8.4, 28, -0.071),
-        (-0.1, 18.4, -1.9, 5.5, 7.3, 29, -0.076),
-        (4.2, 15.9, -1.8, 5.0, 6.0, 37, -0.067),
-        (9.1, 13.6, -2.9, 2.9, 5.8, 43, -0.050),
+        (-13.6, 24.6, -1.6, 1.2, 5.0, 18, -0.080),
+        (-8.7, 22.8, -2.2, 4.3, 6.9, 24, -0.070),
+        (-4.4, 20.2, -2.5, 5.4, 8.7, 28, -0.065),
+        (-0.1, 18.2, -1.9, 5.7, 7.6, 29, -0.068),
+        (4.2, 15.8, -1.8, 5.2, 6.3, 37, -0.060),
+        (9.1, 13.6, -2.9, 3.0, 6.0, 43, -0.045),
     )
 )
 CAUDATE = Loft(
     (
-        (-60.0, 10.5, 22.0, 3.0, 5.0, 45, 0.0),
-        (-26.7, 11.0, 23.7, 3.9, 9.1, 40, 0.008),
-        (6.7, 12.1, 22.7, 5.6, 11.6, 39, 0.018),
-        (40.0, 13.7, 19.2, 4.5, 8.6, 40, 0.011),
-        (73.3, 15.1, 18.6, 3.3, 6.4, 38, 0.005),
-        (106.7, 17.4, 21.6, 2.4, 4.1, 37, -0.002),
-        (140.0, 21.6, 27.0, 1.9, 2.8, 35, -0.004),
-        (173.3, 28.3, 30.0, 1.5, 2.0, 32, 0.0),
-        (215.0, 34.5, 26.5, 1.3, 1.9, 20, 0.0),
+        (-44.0, 10.6, 21.9, 3.0, 6.1, 50, 0.016),
+        (-16.2, 11.2, 23.8, 5.6, 11.7, 39, 0.015),
+        (11.6, 12.4, 22.2, 5.5, 11.4, 39, 0.018),
+        (39.3, 13.7, 19.3, 4.5, 8.6, 40, 0.011),
+        (67.1, 14.8, 18.4, 3.4, 6.8, 39, 0.006),
+        (94.9, 16.5, 20.3, 2.6, 4.8, 38, -0.001),
+        (122.7, 18.8, 24.1, 1.9, 3.2, 37, -0.005),
+        (150.4, 23.0, 28.6, 1.4, 1.9, 31, 0.0),
+        (178.2, 30.2, 28.2, 1.4, 1.9, 24, 0.0),
+        (206.0, 36.0, 25.0, 1.2, 1.8, 16, 0.0),
     ),
     arc=(-6.0, 2.0),
-    cap=5.0,
 )
 THALAMUS = Loft(
     (
-        (-34.0, 17.0, 4.0, 6.5, 9.5, 95, 0.0),
-        (-28.0, 15.7, 5.5, 8.8, 10.5, 85, 0.010),
-        (-21.0, 12.8, 7.0, 9.0, 10.5, 55, 0.012),
-        (-14.0, 10.6, 8.0, 8.3, 10.8, 42, 0.0),
-        (-7.0, 8.8, 8.0, 7.0, 10.3, 38, -0.008),
-        (-1.0, 7.6, 6.5, 5.0, 8.5, 35, -0.008),
+        (-34.5, 17.0, 4.5, 5.8, 7.4, 70, 0.0),
+        (-29.0, 15.2, 6.0, 9.3, 10.7, 60, 0.010),
+        (-22.0, 12.7, 7.2, 9.3, 11.4, 48, 0.010),
+        (-15.0, 10.7, 8.0, 8.4, 11.2, 42, 0.0),
+        (-8.0, 8.9, 8.0, 6.9, 10.2, 36, -0.006),
+        (-1.5, 7.5, 7.2, 5.1, 8.4, 32, -0.006),
+    )
+)
+PULVINAR = Loft(
+    (
+        (-34.0, 17.0, 4.5, 4.0, 5.5, 70, 0.0),
+        (-29.0, 16.0, 6.0, 6.0, 7.5, 60, 0.0),
+        (-23.0, 14.5, 6.5, 4.0, 6.0, 50, 0.0),
     )
 )
 RED_NUCLEUS = Loft(
@@ -120,22 +131,34 @@ OPTIC_RADIATION = (
     ),
 )
 
-NUCLEI: dict[str, tuple[Solid, ...]] = {
-    "optic_radiation": OPTIC_RADIATION,
-    "thalamus": (THALAMUS,),
-    "caudate": (CAUDATE,),
-    "putamen": (PUTAMEN,),
-    "pallidum": (PALLIDUM,),
-    "red_nucleus": (RED_NUCLEUS,),
-    "substantia_nigra": (SUBSTANTIA_NIGRA,),
-    "dentate": (DENTATE,),
-}
-"""Right-hemisphere solids by name, in the order in which they are painted."""
-
-MEDULLARY_LAMINA = Loft(
+LAMINA = Loft(
     tuple(
-        (y, x + 1.0, z, 0.45, length, angle, bend)
+        (y, x - 0.2, z, 0.4, 0.9 * length, angle, 0.6 * bend)
         for y, x, z, _, length, angle, bend in PALLIDUM.sections
     )
 )
-"""Sheet of white matter between the outer and the inner pallidum."""
+
+"""The medullary lamina between the outer and the inner pallidum."""
+
+
+class Nucleus(NamedTuple):
+    """Solids of the right hemisphere that share a material and a label."""
+
+    label: str
+    material: str
+    solids: tuple[Solid, ...]
+
+
+NUCLEI = (
+    Nucleus("optic_radiation", "optic_radiation", OPTIC_RADIATION),
+    Nucleus("thalamus", "thalamus", (THALAMUS,)),
+    Nucleus("thalamus", "pulvinar", (PULVINAR,)),
+    Nucleus("caudate", "caudate", (CAUDATE,)),
+    Nucleus("putamen", "putamen", (PUTAMEN,)),
+    Nucleus("pallidum", "pallidum", (PALLIDUM,)),
+    Nucleus("pallidum", "lamina", (LAMINA,)),
+    Nucleus("red_nucleus", "red_nucleus", (RED_NUCLEUS,)),
+    Nucleus("substantia_nigra", "substantia_nigra", (SUBSTANTIA_NIGRA,)),
+    Nucleus("dentate", "dentate", (DENTATE,)),
+)
+"""In the order in which they are painted."""

@@ -48,11 +48,7 @@ def simulate_signal(
     ValueError
         If echo times, field strength or SNR make no sense.
     """
-    times = check_echo_times(echo_times)
-    if not (math.isfinite(b0) and b0 > 0):
-        raise ValueError(f"b0 must be a positive field in tesla, not {b0}")
-    if not snr > 0:
-        raise ValueError(f"snr must be positive, not {snr}")
+    times = check_scan(echo_times, b0, snr)
     profile_rng, noise_rng = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2)
     )
@@ -64,18 +60,23 @@ def simulate_signal(
     return np.abs(signal), np.angle(signal)
 
 
-def check_echo_times(echo_times: Sequence[float]) -> tuple[float, ...]:
-    """Echo times as a tuple.
+def check_scan(echo_times: Sequence[float], b0: float, snr: float) -> tuple[float, ...]:
+    """Validate the parameters of a scan and return its echo times as a tuple.
 
     Raises
     ------
     ValueError
-        If there is none, or they are not positive, increasing seconds.
+        If echo times are not positive, increasing seconds, or field strength or SNR are
+        not positive.
     """
     times = tuple(float(time) for time in echo_times)
-    finite = all(math.isfinite(time) and 0 < time < 1 for time in times)
-    if not times or not finite or any(b <= a for a, b in pairwise(times)):
+    sensible = all(math.isfinite(time) and 0 < time < 1 for time in times)
+    if not times or not sensible or any(b <= a for a, b in pairwise(times)):
         raise ValueError(f"echo_times must be increasing and between 0 and 1 s, not {echo_times!r}")
+    if not (math.isfinite(b0) and b0 > 0):
+        raise ValueError(f"b0 must be a positive field in tesla, not {b0}")
+    if not snr > 0:
+        raise ValueError(f"snr must be positive, not {snr}")
     return times
 
 

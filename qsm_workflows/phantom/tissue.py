@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .fields import AtlasVolume, radial_field, random_field, signed_distance
-from .nuclei import NUCLEI
+from .nuclei import CAUDATE, PALLIDUM, PUTAMEN, THALAMUS
 from .shapes import Points, Solid, Tube, inside_box
 
 CORTEX = (2.2, 3.8)
@@ -125,9 +125,8 @@ def _parts() -> _Parts:
     basal = (x < 24) & (y > -12) & (y < 16) & (z > -18) & (z < 4)
     mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
     near = np.full(points.shape[1], np.inf, dtype=np.float32)
-    for name in ("thalamus", "caudate", "putamen", "pallidum"):
-        for solid in NUCLEI[name]:
-            near = np.minimum(near, _distance(solid, mirrored))
+    for solid in (THALAMUS, CAUDATE, PUTAMEN, PALLIDUM):
+        near = np.minimum(near, _distance(solid, mirrored))
     # What the template calls grey round the nuclei, along the ventricles and in the
     # brain stem is partial volume; the nuclei themselves are painted later.
     csf = 1 - grey.values - white.values
