@@ -32,34 +32,55 @@ def conjugate_gradient(
     *,
     tolerance: float,
     max_iterations: int,
-    name: str = "conjugate gradient",
+    precondition: Operator | None = None,
+    name: str,
 ) -> torch.Tensor:
     """Solve A·x = b from x = 0, for a symmetric positive definite A.
 
     Stops when ‖b − A·x‖ ≤ tolerance·‖b‖; a solve that does not get there is reported in
-    the log under `name`.
+    the log.
+
+    Parameters
+    ----------
+    operator : callable
+        A; may return its own buffer.
+    rhs : torch.Tensor
+        b.
+    tolerance : float
+        Relative residual.
+    max_iterations : int
+        Most applications of A.
+    precondition : callable, optional
+        Approximate inverse of A, symmetric positive definite too.
+    name : str
+        What is solved, in the log.
     """
     solution = torch.zeros_like(rhs)
     residual = rhs.clone()
-    direction = rhs.clone()
-    energy = inner(residual, residual)
-    target = tolerance**2 * energy
+    target = tolerance * norm(rhs)
+    direction: torch.Tensor | None = None
+    energy = 1.0
     for _ in range(max_iterations):
-        if energy <= target:
+        if norm(residual) <= target:
             return solution
+        descent = residual if precondition is None else precondition(residual)
+        previous, energy = energy, inner(residual, descent)
+        direction = (
+            descent.clone()
+            if direction is None
+            else direction.mul_(energy / previous).add_(descent)
+        )
         image = operator(direction)
         step = energy / inner(direction, image)
         solution.add_(direction, alpha=step)
         residual.sub_(image, alpha=step)
-        previous, energy = energy, inner(residual, residual)
-        direction.mul_(energy / previous).add_(residual)
-    if energy > target:
+    reached = norm(residual)
+    if reached > target:
         _logger.warning(
-            "%s: residual %.1e of the right-hand side after %d iterations (wanted %.1e)",
+            "%s: stopped after %d iterations at a residual of %.1e of the right-hand side",
             name,
-            (energy * tolerance**2 / target) ** 0.5,
             max_iterations,
-            tolerance,
+            reached / norm(rhs),
         )
     return solution
 

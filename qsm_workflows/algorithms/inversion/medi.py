@@ -87,7 +87,8 @@ def medi(
     Raises
     ------
     ValueError
-        If the inputs do not fit together or a parameter is out of range.
+        If the inputs do not fit together, no voxel of the mask has a positive `noise`, or a
+        parameter is out of range.
 
     References
     ----------
@@ -129,6 +130,8 @@ def medi(
 def data_weight(deviation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """m: inverse standard deviation in the mask, with mean 1; zero outside."""
     usable = mask & (deviation > 0)
+    if not usable.any():
+        raise ValueError("noise must be positive somewhere in the mask")
     weight = torch.where(usable, 1 / deviation, torch.zeros_like(deviation))
     return weight / weight[mask].mean()
 

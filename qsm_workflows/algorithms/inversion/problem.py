@@ -48,11 +48,13 @@ class DipoleProblem:
         Raises
         ------
         ValueError
-            If they do not fit together.
+            If they do not fit together, or the field is zero in the whole mask.
         """
         size, direction = check_geometry(voxel_size, b0_dir)
         inside = check_mask(mask)
         field = check_volume("local_field", local_field, inside.shape) * inside
+        if not field.any():
+            raise ValueError("local_field is zero everywhere in the mask")
         grid = fft.PaddedGrid.around(inside, size, pad)
         return cls(
             grid,
