@@ -30,6 +30,8 @@ def scan_warnings(scan: ScanOutputs, table: pd.DataFrame | None) -> list[str]:
     table : DataFrame or None
         Its regional means.
     """
+    if not scan.maps:
+        return ["There is no susceptibility map; the scan's file in the folder logs says why."]
     found = [*_missing_maps(scan), *_clipped_slabs(scan), *_mask_references(scan)]
     if table is None:
         return found
@@ -57,7 +59,7 @@ def _negative_pallidum(table: pd.DataFrame) -> list[str]:
 
 def _missing_maps(scan: ScanOutputs) -> list[str]:
     methods = sort_methods(m.method for m in scan.maps)
-    branches: dict[tuple[str, float | None], set[str]] = {}
+    branches: dict[tuple[str, float], set[str]] = {}
     for chi in scan.maps:
         branches.setdefault((chi.order, chi.coverage), set()).add(chi.method)
     missing = [
@@ -74,7 +76,7 @@ def _clipped_slabs(scan: ScanOutputs) -> list[str]:
     for chi in scan.maps:
         asked = chi.sidecar.get("CoverageMillimeters")
         actual = chi.sidecar.get("CoverageMillimetersActual")
-        if chi.coverage is None or asked is None or actual is None:
+        if not chi.is_slab or asked is None or actual is None:
             continue
         if asked - actual > 0.5 * _slice_thickness(chi):
             clipped[chi.coverage] = f"{coverage_name(chi.coverage)} ({actual:g} of {asked:g} mm)"
@@ -101,10 +103,9 @@ def _mask_references(scan: ScanOutputs) -> list[str]:
 
 
 def _changed_reference(table: pd.DataFrame) -> list[str]:
-    counts = table["reference"].value_counts()
-    if len(counts) < 2:
+    if table.empty:
         return []
-    usual = counts.index[0]
+    usual = table.sort_values("coverage_mm")["reference"].iloc[-1]
     others = table[table["reference"] != usual]
     return [
         f"Regional means are relative to the {region_name(str(reference))} instead of the "
@@ -132,8 +133,8 @@ def _coverages(rows: pd.DataFrame) -> str:
     return _listing(coverage_name(percent) for percent in sorted(rows["coverage_percent"].unique()))
 
 
-def _branch_name(order: str, coverage: float | None) -> str:
-    return coverage_name(coverage) if coverage is None else f"{order} {coverage_name(coverage)}"
+def _branch_name(order: str, coverage: float) -> str:
+    return coverage_name(coverage) if order == "full" else f"{order} {coverage_name(coverage)}"
 
 
 def _listing(parts: Iterable[str]) -> str:

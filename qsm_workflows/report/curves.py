@@ -12,7 +12,6 @@ from .mosaic import save_figure
 from .tables import ERROR_COLUMNS
 from .vocabulary import (
     DEEP_GREY,
-    coverage_name,
     method_name,
     region_name,
     sort_methods,
@@ -80,7 +79,7 @@ def regional_curves(table: pd.DataFrame, path: Path) -> FigureFile | None:
             if row == len(comparisons) - 1:
                 _label_coverages(axes, slabs)
         panels[row, 0].set_ylabel(_AXIS_LABELS[comparison])
-    figure.supxlabel("slab thickness (mm) and coverage of the deep grey matter (%)", size=10)
+    figure.supxlabel("slab thickness: mm, and % of the deep grey matter", size=10)
     figure.legend(
         handles=_legend(slabs),
         loc="outside right upper",
@@ -134,10 +133,7 @@ def _label_coverages(axes, slabs: pd.DataFrame) -> None:
     thickness = slabs.groupby("coverage_percent")["coverage_mm"].mean()
     axes.set_xticks(
         thickness.to_numpy(),
-        [
-            f"{mm:.4g}\n{coverage_name(percent)}"
-            for percent, mm in zip(thickness.index, thickness, strict=True)
-        ],
+        [f"{mm:.4g}\n{percent:g}" for percent, mm in zip(thickness.index, thickness, strict=True)],
         size=8,
     )
 

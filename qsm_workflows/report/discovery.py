@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qsm_workflows.bids.names import sidecar_path
+from qsm_workflows.bids.names import branch_label, sidecar_path
 from qsm_workflows.bids.scan import parse_name
 
 from .vocabulary import METHOD_NAMES
@@ -40,8 +40,8 @@ class ChiMap(Image):
     ----------
     order : str
         ``B+T``, ``T+B`` or ``full``.
-    coverage : float or None
-        Percent of the deep-grey extent; None for the whole image.
+    coverage : float
+        Percent of the deep-grey extent; infinite for the whole image.
     method : str
         Key of the inversion.
     mask : Path or None
@@ -49,14 +49,14 @@ class ChiMap(Image):
     """
 
     order: str
-    coverage: float | None
+    coverage: float
     method: str
     mask: Path | None
 
     @property
-    def thickness(self) -> float:
-        """What maps are sorted by: the coverage, infinite for the whole image."""
-        return math.inf if self.coverage is None else self.coverage
+    def is_slab(self) -> bool:
+        """Whether the map covers a part of the image only."""
+        return math.isfinite(self.coverage)
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,8 @@ def _collect(
             mask = anatomy.get(("mask", description))
             maps.append(ChiMap(path, sidecar, *branch, method, mask))
     slab_fields = {}
-    for coverage in sorted({m.coverage for m in maps if m.order == "T+B" and m.coverage}):
-        label = f"local+T+B{coverage:.10g}".replace(".", "p")
-        image = field_image("fieldmap", label)
+    for coverage in sorted({chi.coverage for chi in maps if chi.order == "T+B"}):
+        image = field_image("fieldmap", f"local+{branch_label('T+B', coverage)}")
         if image is not None:
             slab_fields[coverage] = image
     return ScanOutputs(
@@ -198,9 +197,9 @@ def _image(path: Path | None) -> Image | None:
     return None if path is None else Image(path, read_json(sidecar_path(path)))
 
 
-def _parse_branch(description: str) -> tuple[str, float | None] | None:
+def _parse_branch(description: str) -> tuple[str, float] | None:
     """Order and coverage of ``desc-``; None where it names neither."""
     if description == "full":
-        return "full", None
+        return "full", math.inf
     match = _BRANCH.fullmatch(description)
     return (match[1], float(match[2].replace("p", "."))) if match else None

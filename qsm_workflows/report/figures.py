@@ -1,5 +1,6 @@
 """Figures of one scan: magnitude with mask, fields, and χ maps of every method and coverage."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +14,16 @@ from .mosaic import TEXT, Mosaic, Window, save_figure, shade
 from .vocabulary import coverage_name, method_name, sort_methods
 from .volumes import PLANES, crop_to, embed, focus, load_volume, take_plane
 
-CHI_WINDOW = Window(-0.15, 0.2, "ppm")
-LOCAL_WINDOW = Window(-0.05, 0.05, "ppm")
-TOTAL_WINDOW = Window(-0.5, 0.5, "ppm")
+CHI_WINDOW = Window(-0.15, 0.2, "χ", "ppm")
+LOCAL_WINDOW = Window(-0.05, 0.05, "field", "ppm")
+TOTAL_WINDOW = Window(-0.8, 0.8, "field", "ppm")
 
 _THREE_PLANES = ("axial", "coronal", "sagittal")
 _GRID_PLANES = ("axial", "coronal")
 _OUTLINE = "#ffb000"
-# Inches.
-_CELL_WIDTH, _THREE_PLANE_WIDTH = 1.35, 9.5
+# Inches, and square inches.
+_THREE_PLANE_WIDTH = 9.5
+_CELL_WIDTHS, _GRID_WIDTH, _GRID_AREA = (1.2, 2.2), 10.0, 130.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Head:
     @cached_property
     def centre(self) -> tuple[int, int, int]:
         """Voxel that all sections go through."""
-        slabs = [m for m in self._scan.maps if m.coverage is not None]
+        slabs = [m for m in self._scan.maps if m.is_slab]
         if not slabs:
             return focus(self.mask)
         thinnest = min(slabs, key=lambda m: (m.coverage, m.path.name))
@@ -112,7 +114,7 @@ def magnitude_figure(head: Head, magnitude: Path, path: Path) -> FigureFile:
         PNG to write.
     """
     data = head.place(magnitude)
-    window = Window(0.0, float(np.nanpercentile(data[head.mask], 99.5)) or 1.0, "a.u.")
+    window = Window(0.0, float(np.nanpercentile(data[head.mask], 99.5)) or 1.0, "magnitude", "a.u.")
     sizes = [head.size(plane, head.everything) for plane in _THREE_PLANES]
     mosaic = _three_plane_mosaic(sizes, rows=1, bars=False)
     for column, plane in enumerate(_THREE_PLANES):
@@ -156,9 +158,10 @@ def field_figure(head: Head, total: Image | None, local: Image | None, path: Pat
     sizes = [head.size(plane, crop) for plane in _THREE_PLANES]
     mosaic = _three_plane_mosaic(sizes, rows=len(rows), bars=True)
     for row, (name, image, window) in enumerate(rows):
-        data = np.where(head.mask, head.place(image.path), np.nan)
+        data = _inside(head, image.path, None)
         for column, plane in enumerate(_THREE_PLANES):
-            section = shade(head.section(data, plane, crop), window)
+            brain = head.section(head.mask, plane, crop)
+            section = shade(head.section(data, plane, crop), window, brain)
             axes = mosaic.show(row, column, section, sizes[column])
             _mark_sides(axes, plane)
             if row == 0:
@@ -183,7 +186,7 @@ def chi_figure(head: Head, maps: Sequence[ChiMap], path: Path) -> FigureFile:
         PNG to write.
     """
     methods = [method_name(method) for method in sort_methods(m.method for m in maps)]
-    coverages = [coverage_name(c) for c in sorted({m.coverage for m in maps}, key=_thickness)]
+    coverages = [coverage_name(c) for c in sorted({m.coverage for m in maps})]
     cells = {(method_name(m.method), coverage_name(m.coverage)): (m.path, m.mask) for m in maps}
     if len(coverages) == 1:
         turned = {("", method): files for (method, _), files in cells.items()}
@@ -208,7 +211,7 @@ def slab_field_figure(head: Head, scan: ScanOutputs, path: Path) -> FigureFile:
         for coverage, image in scan.slab_fields.items()
     }
     if scan.local_field is not None:
-        cells[row, coverage_name(None)] = (scan.local_field.path, None)
+        cells[row, coverage_name(math.inf)] = (scan.local_field.path, None)
     return _slab_figure(head, [row], [column for _, column in cells], cells, LOCAL_WINDOW, path)
 
 
@@ -230,10 +233,14 @@ def _slab_figure(
     crop = crop_to(head.mask)
     sizes = {plane: head.size(plane, crop) for plane in _GRID_PLANES}
     width = sizes["axial"][0]
+    heights = [sizes[plane][1] for _ in rows for plane in _GRID_PLANES]
+    cell_width = min(
+        _GRID_WIDTH / len(columns), math.sqrt(_GRID_AREA * width / (len(columns) * sum(heights)))
+    )
     mosaic = Mosaic(
         [width] * len(columns),
-        [sizes[plane][1] for _ in rows for plane in _GRID_PLANES],
-        inches_per_mm=_CELL_WIDTH / width,
+        heights,
+        inches_per_mm=float(np.clip(cell_width, *_CELL_WIDTHS)) / width,
     )
     for column, name in enumerate(columns):
         mosaic.title(column, name)
@@ -251,7 +258,7 @@ def _slab_figure(
                 axes = mosaic.show(first + offset, column, section, sizes[plane])
                 if row == column == 0:
                     _mark_sides(axes, plane)
-    mosaic.colour_bar(window)
+    mosaic.colour_bar(window, 0, len(_GRID_PLANES) - 1)
     return _write(mosaic, path)
 
 
@@ -280,10 +287,6 @@ def _mark_sides(axes, plane: str) -> None:
     for x, text in zip((0.02, 0.98), "PA" if plane == "sagittal" else "LR", strict=True):
         align = "left" if x < 0.5 else "right"
         axes.text(x, 0.5, text, transform=axes.transAxes, color=TEXT, size=8, ha=align, va="center")
-
-
-def _thickness(coverage: float | None) -> float:
-    return np.inf if coverage is None else coverage
 
 
 def _write(mosaic: Mosaic, path: Path) -> FigureFile:

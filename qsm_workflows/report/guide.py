@@ -109,7 +109,7 @@ GUIDE = {
         (
             (
                 "Dashed lines lie below solid lines of the same colour",
-                "The loss comes from background removal on the slab, not from the inversion.",
+                "The further loss comes from background removal on the slab, not from inversion.",
             ),
             (
                 "All lines lie off the truth even at full coverage",

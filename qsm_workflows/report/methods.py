@@ -164,10 +164,10 @@ def _background(maps: Sequence[ChiMap], cite: _Citations) -> str:
 
 
 def _coverage(maps: Iterable[ChiMap], cite: _Citations) -> str:
-    slabs = [chi for chi in maps if chi.coverage is not None]
+    slabs = [chi for chi in maps if chi.is_slab]
     if not slabs:
         return ""
-    percents = sorted({chi.coverage for chi in slabs if chi.coverage is not None})
+    percents = sorted({chi.coverage for chi in slabs})
     lengths = sorted({float(mm) for m in slabs if (mm := m.sidecar.get("CoverageMillimeters"))})
     thickness = f" ({_span(lengths)} mm)" if lengths else ""
     text = (

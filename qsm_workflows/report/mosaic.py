@@ -19,7 +19,7 @@ TEXT = "#e6e6e6"
 OUTSIDE_SLAB = (0.13, 0.17, 0.26)
 
 _GAP = 0.04
-_BAR_WIDTH, _BAR_ROOM = 0.11, 0.85
+_BAR_WIDTH, _BAR_ROOM = 0.11, 0.95
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Window:
     Attributes
     ----------
     low, high : float
-    label : str
-        Quantity and unit.
+    quantity, unit : str
     colormap : str
         Name in Matplotlib.
     """
 
     low: float
     high: float
-    label: str
+    quantity: str
+    unit: str
     colormap: str = "gray"
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g} {self.label}".replace("-", "−")
+        return f"{self.low:g} to {self.high:g} {self.unit}".replace("-", "−")
 
 
 def shade(values: NDArray, window: Window, silhouette: NDArray | None = None) -> NDArray[np.uint8]:
@@ -145,9 +145,8 @@ class Mosaic:
             x / self.width, 1 - y / self.height, text, color=TEXT, size=10, ha="center", **options
         )
 
-    def colour_bar(self, window: Window, first: int = 0, last: int | None = None) -> None:
-        """Draw the bar of a window at the right of some rows, all by default."""
-        last = len(self._heights) - 1 if last is None else last
+    def colour_bar(self, window: Window, first: int, last: int) -> None:
+        """Draw the bar of a window at the right of some rows."""
         x, top = self._edges(first, len(self._widths))
         bottom = self._edges(last, 0)[1] + self._heights[last]
         height = min(bottom - top, 2.2)
@@ -156,7 +155,7 @@ class Mosaic:
             ScalarMappable(Normalize(window.low, window.high), window.colormap), cax=axes
         )
         bar.set_ticks(sorted({window.low, 0.0, window.high}))
-        bar.set_label(window.label, color=TEXT, size=9)
+        bar.set_label(f"{window.quantity} ({window.unit})", color=TEXT, size=9)
         bar.ax.tick_params(colors=TEXT, labelsize=8)
         bar.outline.set_edgecolor("#666666")
 

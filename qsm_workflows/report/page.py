@@ -126,7 +126,7 @@ def _render(
 def _overview(scans: Sequence[ScanOutputs]) -> list[tuple[str, str]]:
     """What the run holds, in a few numbers and words."""
     maps = [chi for scan in scans for chi in scan.maps]
-    coverages = sorted({chi.thickness for chi in maps})
+    coverages = sorted({chi.coverage for chi in maps})
     orders = sort_orders({chi.order for chi in maps} - {"full"})
     entries = [
         ("Subjects", str(len({scan.subject for scan in scans}))),

@@ -248,13 +248,14 @@ def _fields(head: Head, scan: ScanOutputs, folder: Path, root: Path) -> FigureBl
         root,
         "Fields of the whole head",
         f"Total field from {TOTAL_WINDOW} and local field from {LOCAL_WINDOW}, black to white. "
+        "Blue is brain without a value. "
         f"{_orientation(head)}",
         f"Axial, coronal and sagittal total and local field of {scan.prefix}",
     )
 
 
 def _chi(order: str, head: Head, scan: ScanOutputs, folder: Path, root: Path) -> FigureBlock | None:
-    has_slabs = any(chi.coverage is not None for chi in scan.maps)
+    has_slabs = any(chi.is_slab for chi in scan.maps)
     own = [chi for chi in scan.maps if chi.order == order]
     if not own or (order == "full" and has_slabs):
         # The whole image is a column of the slabs' figures.
@@ -263,7 +264,7 @@ def _chi(order: str, head: Head, scan: ScanOutputs, folder: Path, root: Path) ->
     maps = own if order == "full" else own + whole
     file = chi_figure(head, maps, folder / f"{scan.prefix}_desc-{order}_Chimap.png")
     methods = [method_name(method) for method in sort_methods(chi.method for chi in maps)]
-    coverages = [coverage_name(chi.coverage) for chi in sorted(maps, key=lambda m: m.thickness)]
+    coverages = [coverage_name(coverage) for coverage in sorted({chi.coverage for chi in maps})]
     blue = " Blue is brain that the slab leaves out." if has_slabs else ""
     return _block(
         "chi",
@@ -274,7 +275,7 @@ def _chi(order: str, head: Head, scan: ScanOutputs, folder: Path, root: Path) ->
         f"grey matter, and coronal section, from {CHI_WINDOW}, black to white.{blue} "
         f"{_orientation(head)}",
         f"Susceptibility maps of {scan.prefix}, {order}: {listing(methods)} at coverage "
-        f"{listing(dict.fromkeys(coverages))}",
+        f"{listing(coverages)}",
     )
 
 

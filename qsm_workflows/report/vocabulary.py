@@ -54,15 +54,15 @@ def region_name(region: str) -> str:
     return f"{words} ({abbreviation})" if abbreviation else words
 
 
-def coverage_name(percent: float | None) -> str:
+def coverage_name(percent: float) -> str:
     """Coverage in percent, or ``full`` where nothing was cut.
 
     Examples
     --------
-    >>> coverage_name(112.5), coverage_name(None)
+    >>> coverage_name(112.5), coverage_name(math.inf)
     ('112.5 %', 'full')
     """
-    return "full" if percent is None or not math.isfinite(percent) else f"{percent:g} %"
+    return f"{percent:g} %" if math.isfinite(percent) else "full"
 
 
 def listing(parts: Iterable[str], separator: str = ", ") -> str:

@@ -17,13 +17,12 @@ def test_thin_slab_is_drawn_inside_the_silhouette_of_the_brain(make_derivatives,
     picture = np.asarray(Image.open(figure.path).convert("RGB")).astype(int)
     assert picture.shape == (figure.height, figure.width, 3)
     blue = np.all(np.abs(picture - np.round(np.multiply(OUTSIDE_SLAB, 255))) <= 2, axis=-1)
-    columns = np.flatnonzero(blue.any(axis=0))
-    thin, medium, thick = (
-        blue[:, start : start + 145].sum() for start in columns[0] + np.array([0, 153, 306])
-    )
+    # Without the labels at the left and the colour bar.
+    panels = blue[:, 38:-104]
+    thin, medium, thick = (panel.sum() for panel in np.array_split(panels, 3, axis=1))
     # Slabs of 36, 60 and 132 mm of a brain of 120 mm from z = −52 to 68 mm.
     assert thin > 1.3 * medium > 10 * thick
-    edges = np.flatnonzero(np.diff(blue[:, columns[0] + 60].astype(int)))
+    edges = np.flatnonzero(np.diff(panels[:, panels.shape[1] // 6].astype(int)))
     above, slab, below = np.diff(edges)
     np.testing.assert_allclose([above / slab, below / slab], [50 / 36, 34 / 36], rtol=0.1)
 
@@ -31,7 +30,7 @@ def test_thin_slab_is_drawn_inside_the_silhouette_of_the_brain(make_derivatives,
 def test_window_clips_and_missing_values_are_black_or_blue():
     values = np.array([[-1.0, -0.15, 0.2, 5.0, np.nan, np.nan]])
     inside = np.array([[True, True, True, True, True, False]])
-    colours = shade(values, Window(-0.15, 0.2, "ppm"), inside)
+    colours = shade(values, Window(-0.15, 0.2, "χ", "ppm"), inside)
     np.testing.assert_array_equal(colours[0, :4, 0], [0, 0, 255, 255])
     np.testing.assert_array_equal(colours[0, 4], np.round(np.multiply(OUTSIDE_SLAB, 255)))
     np.testing.assert_array_equal(colours[0, 5], 0)
