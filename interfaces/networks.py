@@ -1,0 +1,100 @@
+"""Susceptibility by trained networks."""
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from . import _images
+from ._torch import set_threads
+
+
+class _NetworkInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    weights = File(
+        exists=True, mandatory=True, hash_files=False, desc="weights, .safetensors or .pth"
+    )
+    weights_sha256 = traits.Str(
+        desc="SHA-256 that the weights must have; stands for their content in Nipype's hash"
+    )
+    dtype = traits.Enum(
+        "float32", "bfloat16", "float16", usedefault=True, desc="precision of the convolutions"
+    )
+    use_gpu = traits.Bool(
+        False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
+    )
+    device = traits.Str(nohash=True, desc="torch device; by default cuda with use_gpu, else cpu")
+    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+
+
+class _NetworkOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="χ, ppm")
+
+
+class _NetworkInversion(SimpleInterface):
+    """Invert a local field by a network; subclasses say what weights they take."""
+
+    input_spec = _NetworkInputSpec
+    output_spec = _NetworkOutputSpec
+    _method: str
+
+    def _run_interface(self, runtime):
+        # Imported here: torch must not be loaded in the process that builds the graph.
+        from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.networks.checkpoints import read_checkpoint
+        from qsm_workflows.networks.inference import apply_network
+
+        set_threads(self.inputs.num_threads)
+        device = "cuda" if self.inputs.use_gpu else "cpu"
+        if isdefined(self.inputs.device):
+            device = self.inputs.device
+        field, image = _images.load(self.inputs.in_file)
+        _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
+        checkpoint = read_checkpoint(self.inputs.weights, self._method)
+        expected = self.inputs.weights_sha256
+        if isdefined(expected) and expected != checkpoint.sha256:
+            raise ValueError(
+                f"{self.inputs.weights} has SHA-256 {checkpoint.sha256} instead of "
+                f"{expected}; fetch the weights again"
+            )
+        chi = apply_network(
+            checkpoint.network,
+            field,
+            _images.load_mask(self.inputs.mask),
+            voxel_size(image.affine),
+            b0_direction(image.affine),
+            trained_voxel_size=checkpoint.voxel_size,
+            device=device,
+            dtype=self.inputs.dtype,
+        )
+        self._results["out_file"] = _images.save(
+            chi, image, _images.output_path(runtime.cwd, "chi")
+        )
+        return runtime
+
+
+class XQSM(_NetworkInversion):
+    """Invert a local field by an octave U-net.
+
+    See :class:`qsm_workflows.networks.xqsm.XQSM` and
+    :func:`qsm_workflows.networks.inference.apply_network`.
+    """
+
+    _method = "xqsm"
+
+
+class DeepQSM(_NetworkInversion):
+    """Invert a local field by a network trained on geometric shapes only.
+
+    The weights may hold the plain U-net of the xQSM group
+    (:class:`qsm_workflows.networks.unet.UNet`) or the network of Bollmann et al.
+    (:class:`qsm_workflows.networks.deepqsm.DeepQSM`); which one is seen from the file. See
+    :func:`qsm_workflows.networks.inference.apply_network`.
+    """
+
+    _method = "deepqsm"

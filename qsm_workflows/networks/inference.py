@@ -1,0 +1,141 @@
+"""Running a network on a whole volume of any size, voxel size and orientation."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+
+from ..algorithms.fft import to_array, to_tensor
+from ..algorithms.geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
+from .base import InversionNetwork
+from .grid import TrainedGrid
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+SMALLEST_SIDE = 8
+"""Voxels, on the trained grid, under which there is too little for a network to see."""
+
+
+def apply_network(
+    network: InversionNetwork,
+    local_field: ArrayLike,
+    mask: ArrayLike,
+    voxel_size: Triple,
+    b0_dir: Triple | None = None,
+    *,
+    trained_voxel_size: float = 1.0,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> FloatArray:
+    """Susceptibility of a whole volume by a network.
+
+    The image is turned so that B0 lies along the last axis, interpolated only where its
+    voxels or the tilt of B0 demand it (see :mod:`qsm_workflows.networks.grid`), masked,
+    padded with zeros on both sides to sides that the network takes, and all of it is
+    undone on the way back. For the memory see :mod:`qsm_workflows.networks.costs`.
+
+    Parameters
+    ----------
+    network : InversionNetwork
+        Is moved to `device` and set to evaluation mode.
+    local_field : (X, Y, Z) array_like
+        Local field in ppm; ignored outside the mask.
+    mask : (X, Y, Z) array_like
+        Non-zero inside the brain.
+    voxel_size : (3,) sequence of float
+        Voxel edge lengths in mm.
+    b0_dir : (3,) sequence of float, optional
+        Unit vector of B0 in voxel axes; the third axis when not given.
+    trained_voxel_size : float
+        Edge of the isotropic voxels that the network was trained on, in mm.
+    device : str
+        Torch device.
+    dtype : {"float32", "bfloat16", "float16"}
+        Precision of the convolutions; a residual sum stays in float32. bfloat16 needs less
+        memory, and less time where the processor has instructions for it.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of float32
+        χ in ppm, zero outside the mask.
+
+    Raises
+    ------
+    ValueError
+        If an input is not valid, the volume is too thin, the device does not exist, or
+        the network's output is not finite.
+    MemoryError
+        If the device has too little memory.
+    """
+    size, direction = check_geometry(voxel_size, b0_dir)
+    field = check_volume("local_field", local_field)
+    inside = check_mask(mask, field.shape)
+    target = check_device(device)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    x, y, z = field.shape
+    grid = TrainedGrid.of((x, y, z), size, direction, trained_voxel_size)
+    if min(grid.shape) < SMALLEST_SIDE:
+        raise ValueError(
+            f"the volume has {grid.shape} voxels of {trained_voxel_size} mm: fewer than "
+            f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab"
+        )
+    turned, turned_mask = grid.forward(field, inside)
+    try:
+        chi = _infer(network, turned, target, DTYPES[dtype])
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"{device} has too little memory for {type(network).__name__} on {grid.shape} "
+            "voxels; use dtype='bfloat16', a thinner slab, a narrower network or another device"
+        ) from error
+    if not np.isfinite(chi).all():
+        raise ValueError(
+            f"{type(network).__name__} gave NaN or infinite values; check that the field is in "
+            "ppm, and use dtype='float32'"
+        )
+    return np.where(inside, grid.backward(chi, turned_mask), np.float32(0))
+
+
+def check_device(device: str) -> torch.device:
+    """Validate the name of a torch device.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device on this machine.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {device!r} was asked for but torch sees {torch.cuda.device_count()} CUDA "
+            "devices; use device='cpu', or install a CUDA build of torch and its driver"
+        )
+    return found
+
+
+@torch.inference_mode()
+def _infer(
+    network: InversionNetwork, field: FloatArray, device: torch.device, dtype: torch.dtype
+) -> FloatArray:
+    network = network.eval().to(device=device, memory_format=torch.channels_last_3d)
+    padding = [
+        (missing // 2, missing - missing // 2)
+        for missing in (-n % network.multiple for n in field.shape)
+    ]
+    # F.pad counts its axes from the last one.
+    volume = F.pad(to_tensor(field, device), [n for pair in reversed(padding) for n in pair])
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        chi = network(volume[None, None])[0, 0]
+    crop = tuple(
+        slice(before, before + n) for (before, _), n in zip(padding, field.shape, strict=True)
+    )
+    return to_array(chi[crop].float())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

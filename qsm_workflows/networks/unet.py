@@ -1,0 +1,86 @@
+"""The plain U-net that xQSM was compared with."""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .base import InversionNetwork, initialise
+
+
+def conv_block(channels_in: int, channels: int, channels_out: int) -> nn.Sequential:
+    """Two 3 × 3 × 3 convolutions, each with batch normalisation and ReLU."""
+    return nn.Sequential(
+        nn.Conv3d(channels_in, channels, 3, padding=1),
+        nn.BatchNorm3d(channels),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(channels, channels_out, 3, padding=1),
+        nn.BatchNorm3d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def up_block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Transposed convolution that doubles the resolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.ConvTranspose3d(channels_in, channels_out, 2, stride=2),
+        nn.BatchNorm3d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Decoder(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.up = up_block(channels_in, channels_in)
+        self.DecodeConv = conv_block(2 * channels_in, channels_in, channels_out)
+
+    def forward(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        return self.DecodeConv(torch.cat([self.up(coarse), skip], dim=1))
+
+
+class UNet(InversionNetwork):
+    """U-net with xQSM's backbone but ordinary convolutions and no residual.
+
+    The baseline of the xQSM paper; trained on geometric shapes only, it is what that
+    group calls DeepQSM. Submodules carry the published names.
+
+    Parameters
+    ----------
+    width : int
+        Feature channels at full resolution: 64 as published (4,150,785 parameters).
+
+    References
+    ----------
+    Gao et al., NMR Biomed 34:e4461 (2021).
+    """
+
+    multiple = 4
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__(width)
+        self.EncodeConvs = nn.ModuleList(
+            [
+                nn.Sequential(OrderedDict(EncodeConv=conv_block(1, width, width))),
+                nn.Sequential(OrderedDict(EncodeConv=conv_block(width, 2 * width, 2 * width))),
+            ]
+        )
+        self.MidConv1 = nn.Sequential(
+            OrderedDict(MidConv=conv_block(2 * width, 4 * width, 2 * width))
+        )
+        self.DecodeConvs = nn.ModuleList([_Decoder(2 * width, width), _Decoder(width, width)])
+        self.FinalConv = nn.Conv3d(width, 1, 1)
+        initialise(self)
+
+    def invert(self, field: torch.Tensor) -> torch.Tensor:
+        """Run the U-net."""
+        features, skips = field, []
+        for encode in self.EncodeConvs:
+            features = encode(features)
+            skips.append(features)
+            features = F.max_pool3d(features, 2)
+        features = self.MidConv1(features)
+        for decode in self.DecodeConvs:
+            features = decode(features, skips.pop())
+        return self.FinalConv(features)

@@ -1,0 +1,68 @@
+"""Finding files of weights and telling them apart; imports no torch."""
+
+import hashlib
+import os
+from importlib.resources import files
+from pathlib import Path
+
+SUFFIXES = (".safetensors", ".pth")
+"""Kinds of files that can be read: our own and those of the original authors."""
+
+FOLDER_VARIABLE = "QSM_WORKFLOWS_WEIGHTS"
+"""Environment variable that names the user's folder of weights."""
+
+
+def user_folder() -> Path:
+    """Where a user keeps weights of their own.
+
+    The folder that the environment variable ``QSM_WORKFLOWS_WEIGHTS`` names, otherwise
+    ``qsm-workflows/weights`` in the XDG data folder. It need not exist.
+    """
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "qsm-workflows" / "weights"
+
+
+def package_folder() -> Path:
+    """Where the weights that come with the package lie; it need not exist."""
+    return Path(str(files("qsm_workflows"))) / "weights"
+
+
+def find_weights(name: str) -> Path | None:
+    """Look for the weights called `name`, first in the user's folder, then in the package.
+
+    Parameters
+    ----------
+    name : str
+        File name without its suffix (``.safetensors`` or ``.pth``), e.g. ``xqsm``.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None when there are no such weights.
+    """
+    candidates = (
+        folder / f"{name}{suffix}"
+        for folder in (user_folder(), package_folder())
+        for suffix in SUFFIXES
+    )
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read the weights {path} ({error.strerror}); give the path of a "
+            ".safetensors or .pth file"
+        ) from error

@@ -1,0 +1,81 @@
+"""Nodes of the networks."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nipype import Node
+
+from qsm_workflows.interfaces.networks import XQSM, DeepQSM
+from qsm_workflows.networks import unet, xqsm
+from qsm_workflows.networks.checkpoints import write_checkpoint
+from qsm_workflows.networks.weights import sha256
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Field and mask on a grid whose B0 lies along the second array axis."""
+    affine = np.array([[1, 0, 0, -8], [0, 0, -1, 12], [0, 1, 0, -10], [0, 0, 0, 1]], float)
+    field = 0.1 * np.random.default_rng(0).standard_normal((16, 20, 24)).astype(np.float32)
+    mask = np.zeros(field.shape, np.uint8)
+    mask[2:14, 3:17, 2:20] = 1
+    paths = {"in_file": tmp_path / "field.nii.gz", "mask": tmp_path / "mask.nii.gz"}
+    nib.save(nib.Nifti1Image(field, affine), paths["in_file"])
+    nib.save(nib.Nifti1Image(mask, affine), paths["mask"])
+    return {name: str(path) for name, path in paths.items()}
+
+
+@pytest.fixture
+def xqsm_weights(tmp_path):
+    path = tmp_path / "xqsm.safetensors"
+    write_checkpoint(path, xqsm.XQSM(8))
+    return str(path)
+
+
+def test_xqsm_node_writes_a_map_on_the_grid_of_the_field(tmp_path, images, xqsm_weights):
+    node = Node(XQSM(**images, weights=xqsm_weights), "xqsm", base_dir=tmp_path)
+    result = nib.load(node.run().outputs.out_file)
+    field, mask = nib.load(images["in_file"]), nib.load(images["mask"])
+    np.testing.assert_allclose(result.affine, field.affine)
+    # An untrained xQSM returns its input.
+    expected = field.get_fdata() * mask.get_fdata()
+    np.testing.assert_allclose(result.get_fdata(), expected, atol=1e-6)
+
+
+def test_deepqsm_node_takes_an_original_checkpoint(tmp_path, images):
+    path = tmp_path / "unet.pth"
+    torch.save({f"module.{k}": v for k, v in unet.UNet(8).state_dict().items()}, path)
+    node = Node(DeepQSM(**images, weights=str(path)), "deepqsm", base_dir=tmp_path)
+    assert nib.load(node.run().outputs.out_file).shape == (16, 20, 24)
+
+
+def test_deepqsm_node_refuses_xqsm_weights(tmp_path, images, xqsm_weights):
+    node = Node(DeepQSM(**images, weights=xqsm_weights), "deepqsm", base_dir=tmp_path)
+    with pytest.raises(Exception, match="deepqsm needs unet or deepqsm"):
+        node.run()
+
+
+def test_weights_with_another_checksum_are_refused(tmp_path, images, xqsm_weights):
+    node = Node(
+        XQSM(**images, weights=xqsm_weights, weights_sha256="0" * 64), "xqsm", base_dir=tmp_path
+    )
+    with pytest.raises(Exception, match=sha256(xqsm_weights)):
+        node.run()
+
+
+def test_only_the_checksum_of_the_weights_enters_the_hash(images, xqsm_weights):
+    def inputs_hash(**more):
+        return XQSM(**images, weights=xqsm_weights, **more).inputs.get_hashval("content")[1]
+
+    plain = inputs_hash()
+    assert inputs_hash(weights_sha256="1" * 64) != inputs_hash(weights_sha256="2" * 64)
+    assert inputs_hash(num_threads=2, device="cpu", use_gpu=True) == plain
+    write_checkpoint(xqsm_weights, xqsm.XQSM(8))
+    assert inputs_hash() == plain
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_gpu_demanded_but_absent(tmp_path, images, xqsm_weights):
+    node = Node(XQSM(**images, weights=xqsm_weights, use_gpu=True), "xqsm", base_dir=tmp_path)
+    with pytest.raises(Exception, match="CUDA"):
+        node.run()

@@ -1,0 +1,165 @@
+"""Files of weights, good and bad."""
+
+import hashlib
+import shutil
+
+import pytest
+import torch
+
+from qsm_workflows.networks.checkpoints import ARCHITECTURES, read_checkpoint, write_checkpoint
+from qsm_workflows.networks.unet import UNet
+from qsm_workflows.networks.weights import find_weights, sha256
+from qsm_workflows.networks.xqsm import XQSM
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Network whose tensors all have values of their own."""
+    generator = torch.Generator().manual_seed(0)
+    network = XQSM(8)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator))
+    return network.eval()
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_original_checkpoint_loads_exactly(tmp_path, trained, prefix):
+    path = tmp_path / "xqsm.pth"
+    torch.save({prefix + k: v for k, v in trained.state_dict().items()}, path)
+    checkpoint = read_checkpoint(path, "xqsm")
+    assert (checkpoint.architecture, checkpoint.network.width) == ("xqsm", 8)
+    assert checkpoint.voxel_size == 1.0
+    assert not checkpoint.network.training
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(checkpoint.network.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_own_format_round_trip(tmp_path, name):
+    network = ARCHITECTURES[name].network(8).eval()
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, network, voxel_size=0.8, metadata={"licence": "BSD-3-Clause"})
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.architecture, checkpoint.network.width) == (name, 8)
+    assert checkpoint.voxel_size == 0.8
+    assert checkpoint.metadata["licence"] == "BSD-3-Clause"
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    read = checkpoint.network.state_dict()
+    for key, tensor in network.state_dict().items():
+        assert torch.allclose(read[key], tensor, rtol=1e-3, atol=1e-7)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.pth"):
+        read_checkpoint(tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all, but long enough to be looked at"])
+def test_foreign_file(tmp_path, suffix, content):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or not a file of weights"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_truncated_file(tmp_path, trained, suffix):
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(trained.state_dict(), path)
+    else:
+        write_checkpoint(path, trained)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        read_checkpoint(path)
+
+
+def test_pickled_objects_are_not_executed(tmp_path, trained):
+    path = tmp_path / "whole_network.pth"
+    torch.save(trained, path)
+    with pytest.raises(ValueError, match=r"state_dict\(\) alone"):
+        read_checkpoint(path)
+
+
+def test_training_checkpoint_is_no_plain_state_dict(tmp_path, trained):
+    path = tmp_path / "training.pth"
+    torch.save({"epoch": 3, "model_state_dict": trained.state_dict()}, path)
+    with pytest.raises(ValueError, match="no plain state dict"):
+        read_checkpoint(path)
+
+
+def test_other_network(tmp_path):
+    path = tmp_path / "linear.pth"
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ValueError, match=r"none of the networks xqsm.*weight"):
+        read_checkpoint(path)
+
+
+def test_wrong_architecture_for_the_method(tmp_path):
+    path = tmp_path / "unet.pth"
+    torch.save(UNet(8).state_dict(), path)
+    assert read_checkpoint(path, "deepqsm").architecture == "unet"
+    with pytest.raises(ValueError, match="architecture unet, but xqsm needs xqsm"):
+        read_checkpoint(path, "xqsm")
+
+
+def test_weights_trained_for_another_method(tmp_path):
+    path = tmp_path / "unet.safetensors"
+    write_checkpoint(path, UNet(8), metadata={"method": "something else"})
+    with pytest.raises(ValueError, match="trained for something else, not for deepqsm"):
+        read_checkpoint(path, "deepqsm")
+
+
+def test_wrong_shape_says_what_was_expected(tmp_path, trained):
+    path = tmp_path / "bent.pth"
+    state = dict(trained.state_dict())
+    state["MidConv1.MidConv1.convHH.weight"] = torch.zeros(16, 8, 1, 1, 1)
+    torch.save(state, path)
+    with pytest.raises(
+        ValueError, match=r"MidConv1\.MidConv1\.convHH\.weight has shape .* \(16, 8, 3, 3, 3\)"
+    ):
+        read_checkpoint(path)
+
+
+def test_missing_and_superfluous_entries_are_named(tmp_path, trained):
+    path = tmp_path / "renamed.pth"
+    state = dict(trained.state_dict())
+    state["EncodeConvs.0.EncodeConv1.BN_XX.bias"] = state.pop(
+        "EncodeConvs.0.EncodeConv1.BN_HH.bias"
+    )
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"BN_HH\.bias is missing.*BN_XX\.bias is not expected"):
+        read_checkpoint(path)
+
+
+def test_weights_that_are_not_finite(tmp_path, trained):
+    path = tmp_path / "diverged.pth"
+    state = dict(trained.state_dict())
+    state["FinalOct.FinalConv.bias"] = torch.tensor([float("nan")])
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"FinalConv\.bias holds NaN"):
+        read_checkpoint(path)
+
+
+def test_users_weights_come_before_those_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.delenv("QSM_WORKFLOWS_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert find_weights("a name that nobody uses") is None
+    in_xdg = tmp_path / "xdg" / "qsm-workflows" / "weights" / "mine.pth"
+    in_xdg.parent.mkdir(parents=True)
+    in_xdg.write_bytes(b"x")
+    assert find_weights("mine") == in_xdg
+    named = tmp_path / "named"
+    named.mkdir()
+    shutil.copy(in_xdg, named / "mine.safetensors")
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(named))
+    assert find_weights("mine") == named / "mine.safetensors"
+
+
+def test_sha256_is_that_of_the_content(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,184 @@
+"""Whole-volume inference: sizes, masks, orientations, voxel sizes, precision."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from qsm_workflows.networks.deepqsm import DeepQSM
+from qsm_workflows.networks.inference import apply_network
+from qsm_workflows.networks.unet import UNet
+from qsm_workflows.networks.xqsm import XQSM
+
+ISOTROPIC = (1.0, 1.0, 1.0)
+
+
+def _lively(network):
+    """Give a network weights that change its input a good deal."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+            fan_in = module.weight[0].numel()
+            module.weight.data.normal_(0, fan_in**-0.5, generator=generator)
+    return network.eval()
+
+
+def _blobs(shape, sigma=2.0):
+    """Smooth random field, about ±0.1 ppm, in an off-centre mask."""
+    rng = np.random.default_rng(2)
+    field = ndimage.gaussian_filter(rng.standard_normal(shape), sigma).astype(np.float32)
+    mask = np.zeros(shape, bool)
+    mask[2:-1, 1:-3, 1:-1] = True
+    return 0.1 * field / field.std(), mask
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(8, 8, 8), (9, 11, 13), (17, 8, 23), (15, 31, 9), (33, 12, 10), (25, 25, 25), (8, 40, 19)],
+)
+def test_padding_is_cropped_back_exactly(shape):
+    """A network that returns its input gives back each voxel in its own place."""
+    field, mask = _blobs(shape)
+    chi = apply_network(XQSM(8), field, mask, ISOTROPIC)
+    assert chi.shape == shape
+    assert chi.dtype == np.float32
+    np.testing.assert_allclose(chi, np.where(mask, field, 0), atol=1e-6)
+
+
+def test_padding_leaves_suitable_volumes_alone():
+    network = _lively(UNet(8))
+    field, mask = _blobs((16, 24, 8))
+    with torch.inference_mode():
+        direct = network(torch.from_numpy(np.where(mask, field, 0))[None, None])[0, 0].numpy()
+    chi = apply_network(network, field, mask, ISOTROPIC)
+    np.testing.assert_allclose(chi[mask], direct[mask], rtol=1e-3, atol=1e-6)
+
+
+def test_voxels_outside_the_mask_are_ignored_and_zero():
+    network = _lively(XQSM(8))
+    field, mask = _blobs((24, 16, 16))
+    chi = apply_network(network, field, mask, ISOTROPIC)
+    polluted = np.where(mask, field, 100).astype(np.float32)
+    np.testing.assert_array_equal(apply_network(network, polluted, mask, ISOTROPIC), chi)
+    assert np.all(chi[~mask] == 0)
+    assert np.all(chi[mask] != 0)
+
+
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM])
+def test_two_runs_are_equal_and_training_mode_is_left(kind):
+    network = _lively(kind(8)).train()
+    field, mask = _blobs((16, 16, 16))
+    first = apply_network(network, field, mask, ISOTROPIC)
+    np.testing.assert_array_equal(apply_network(network.train(), field, mask, ISOTROPIC), first)
+
+
+def test_bfloat16_differs_little():
+    network = _lively(XQSM(16))
+    field, mask = _blobs((32, 32, 32))
+    exact = apply_network(network, field, mask, ISOTROPIC)
+    rounded = apply_network(network, field, mask, ISOTROPIC, dtype="bfloat16")
+    correction = np.std((exact - field)[mask])
+    assert 0 < np.std((rounded - exact)[mask]) < 0.02 * correction
+
+
+@pytest.mark.parametrize(
+    ("plane", "b0_dir"),
+    [
+        ((0, 2), (-1.0, 0.0, 0.0)),
+        ((2, 0), (1.0, 0.0, 0.0)),
+        ((1, 2), (0.0, -1.0, 0.0)),
+        ((2, 1), (0.0, 1.0, 0.0)),
+    ],
+)
+def test_quarter_turns_of_image_and_b0_turn_the_result(plane, b0_dir):
+    network = _lively(XQSM(8))
+    field, mask = _blobs((16, 24, 32))
+    chi = apply_network(network, field, mask, ISOTROPIC)
+    turned = apply_network(
+        network, np.rot90(field, axes=plane), np.rot90(mask, axes=plane), ISOTROPIC, b0_dir
+    )
+    np.testing.assert_array_equal(np.rot90(turned, -1, axes=plane), chi)
+    unaware = apply_network(
+        network, np.rot90(field, axes=plane), np.rot90(mask, axes=plane), ISOTROPIC
+    )
+    assert not np.allclose(np.rot90(unaware, -1, axes=plane), chi, atol=1e-3)
+
+
+def test_upside_down_image_is_turned():
+    network = _lively(XQSM(8))
+    field, mask = _blobs((16, 24, 32))
+    chi = apply_network(network, field, mask, ISOTROPIC)
+    flip = np.s_[:, ::-1, ::-1]
+    turned = apply_network(network, field[flip], mask[flip], ISOTROPIC, (0.0, 0.0, -1.0))
+    np.testing.assert_array_equal(turned[flip], chi)
+
+
+@pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 2.0), (0.7, 0.7, 0.7), (1.5, 0.8, 1.0)])
+@pytest.mark.parametrize("b0_dir", [(0.0, 0.0, 1.0), (0.0, 0.6, 0.8)])
+def test_interpolation_there_and_back_keeps_smooth_structures(voxel_size, b0_dir):
+    """An almost-identity network gives the field back at its own place and size."""
+    field, mask = _blobs((32, 28, 30), sigma=3.0)
+    chi = apply_network(XQSM(8), field, mask, voxel_size, b0_dir)
+    inner = ndimage.binary_erosion(mask, iterations=3)
+    assert np.std((chi - field)[inner]) < 0.06 * np.std(field[inner])
+
+
+def test_oblique_image_agrees_with_the_upright_one():
+    """The same object, scanned straight and tilted by 20°, gives the same map."""
+
+    def scan(tilt):
+        axis = np.arange(-19.5, 20)
+        x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+        y, z = y * np.cos(tilt) - z * np.sin(tilt), y * np.sin(tilt) + z * np.cos(tilt)
+        field = 0.1 * np.exp(-((x - 3) ** 2 + y**2 + 3 * (z - 4) ** 2) / 72)
+        return field.astype(np.float32), x**2 + y**2 + z**2 < 17**2
+
+    network = _lively(XQSM(8))
+    tilt = np.radians(20)
+    upright, mask = scan(0)
+    oblique, _ = scan(tilt)
+    expected = apply_network(network, upright, mask, ISOTROPIC)
+    inner = ndimage.binary_erosion(mask, iterations=5)
+
+    def error(b0_dir):
+        chi = apply_network(network, oblique, mask, ISOTROPIC, b0_dir)
+        back = ndimage.rotate(chi, np.degrees(tilt), axes=(1, 2), reshape=False)
+        return np.std((back - expected)[inner]) / np.std(expected[inner])
+
+    right = error((0.0, np.sin(tilt), np.cos(tilt)))
+    assert right < 0.03
+    # Taking the image as straight, or tilting the wrong way, is worse.
+    assert error((0.0, 0.0, 1.0)) > 1.3 * right
+    assert error((0.0, -np.sin(tilt), np.cos(tilt))) > 1.3 * right
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"local_field": np.full((16, 16, 16), np.nan)}, "local_field holds 4096 NaN"),
+        ({"mask": np.zeros((16, 16, 16))}, "mask is empty"),
+        ({"mask": np.ones((16, 16, 8))}, "mask has shape"),
+        ({"voxel_size": (1.0, 0.0, 1.0)}, "voxel_size"),
+        ({"b0_dir": (0.0, 0.0, 2.0)}, "b0_dir"),
+        ({"voxel_size": (1.0, 1.0, 0.25)}, "too thin"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"device": "cuda:99"}, "CUDA"),
+    ],
+)
+def test_bad_input(changes, message):
+    arguments = {
+        "local_field": np.zeros((16, 16, 16)),
+        "mask": np.ones((16, 16, 16)),
+        "voxel_size": ISOTROPIC,
+        **changes,
+    }
+    with pytest.raises(ValueError, match=message):
+        apply_network(XQSM(8), **arguments)
+
+
+def test_output_that_is_not_finite_is_an_error():
+    network = XQSM(8)
+    network.FinalOct.FinalConv.bias.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        apply_network(network, np.ones((8, 8, 8)), np.ones((8, 8, 8)), ISOTROPIC)
