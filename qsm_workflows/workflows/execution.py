@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -40,13 +40,29 @@ class NodeFailure:
     crash_file: Path
 
 
+@dataclass(frozen=True)
+class NodeReport:
+    """What a worker tells of a node that it ran.
+
+    Attributes
+    ----------
+    warnings : tuple of str
+        What our own code warned of.
+    peak_gb : float or None
+        Largest memory of the worker while it ran the node; None where the system does not tell.
+    """
+
+    warnings: tuple[str, ...] = ()
+    peak_gb: float | None = None
+
+
 class StudyMultiProc(MultiProcPlugin):
     """Nipype's MultiProc with workers that keep to the log and may be killed.
 
     A worker that the system kills, for memory say, breaks the whole pool, and Nipype
     1.11 then waits for its result for ever. Here the nodes that were running fail with
-    the reason and the rest goes on in a new pool. What our own code warns of in a worker
-    comes back to the parent, which knows whose node it was.
+    the reason and the rest goes on in a new pool. What happens in a worker comes back to
+    the parent, which knows whose node it was.
 
     Parameters
     ----------
@@ -54,18 +70,18 @@ class StudyMultiProc(MultiProcPlugin):
         Those of MultiProc.
     log_file : Path
         Where workers write what Nipype logs.
-    on_warning : callable
-        Called with a node and what its code warned of.
+    on_report : callable
+        Called with a node and its report.
     """
 
     def __init__(
         self,
         plugin_args: Mapping[str, Any],
         log_file: Path,
-        on_warning: Callable[[pe.Node, str], None],
+        on_report: Callable[[pe.Node, NodeReport], None],
     ) -> None:
         super().__init__({"mp_context": "forkserver", **plugin_args})
-        self._log_file, self._on_warning = log_file, on_warning
+        self._log_file, self._on_report = log_file, on_report
         self._nodes: dict[int, pe.Node] = {}
         self._renew_pool()
 
@@ -80,7 +96,7 @@ class StudyMultiProc(MultiProcPlugin):
 
     def _submit_job(self, node, updatehash=False):
         self._taskid += 1
-        arguments = (run_with_warnings, node, updatehash, self._taskid)
+        arguments = (run_and_report, node, updatehash, self._taskid)
         try:
             future = self.pool.submit(*arguments)
         except BrokenProcessPool:
@@ -93,29 +109,58 @@ class StudyMultiProc(MultiProcPlugin):
 
     def _finish(self, task: int, future: Future) -> None:
         try:
-            result, warnings = future.result()
+            result, report = future.result()
         except BrokenProcessPool:
             reason = (
                 "MemoryError: the process of this node, or one beside it, was killed, most often "
                 "for lack of memory; run fewer at once (--n-procs) or allow less memory (--mem)"
             )
-            result, warnings = {"result": None, "traceback": [reason], "taskid": task}, []
-        for warning in warnings:
-            self._on_warning(self._nodes[task], warning)
+            result = {"result": None, "traceback": [reason], "taskid": task}
+            report = NodeReport()
+        self._on_report(self._nodes.pop(task), report)
         self._taskresult[task] = result
 
 
-def run_with_warnings(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, list[str]]:
-    """Run a node in a worker; returns Nipype's result and what our own code warned of."""
-    collected: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: collected.append(record.getMessage())  # type: ignore[method-assign]
+def run_and_report(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, NodeReport]:
+    """Run a node in a worker; returns Nipype's result and our own report."""
+    handler = _Collector(logging.WARNING)
     logger = logging.getLogger("qsm_workflows")
     logger.addHandler(handler)
+    _forget_peak_memory()
     try:
-        return run_node(node, updatehash, task), collected
+        result = run_node(node, updatehash, task)
+        return result, NodeReport(tuple(handler.messages), _peak_memory_gb())
     finally:
         logger.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    """Keeps the messages that it is sent, each once."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.messages: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages[record.getMessage()] = None
+
+
+# Linux keeps the peak of a process's memory and can start to count again.
+_PROCESS = Path("/proc/self")
+
+
+def _forget_peak_memory() -> None:
+    with suppress(OSError):
+        (_PROCESS / "clear_refs").write_text("5")
+
+
+def _peak_memory_gb() -> float | None:
+    try:
+        status = (_PROCESS / "status").read_text()
+    except OSError:
+        return None
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return int(peak[1]) * 1024 / 1e9 if peak else None
 
 
 def _start_worker(cwd: str, log_file: Path) -> None:
@@ -182,7 +227,7 @@ def run_workflow(
     crash_dir: Path,
     log_file: Path,
     on_status: Callable[[pe.Node, str], None],
-    on_warning: Callable[[pe.Node, str], None],
+    on_report: Callable[[pe.Node, NodeReport], None],
 ) -> list[NodeFailure]:
     """Run a graph to its end and tell which nodes failed.
 
@@ -199,8 +244,8 @@ def run_workflow(
         Where workers write what Nipype logs.
     on_status : callable
         Called with a node and ``start``, ``end`` or ``exception``.
-    on_warning : callable
-        Called with a node and what its code warned of; by MultiProc only.
+    on_report : callable
+        Called with a node and its report; by MultiProc only.
 
     Raises
     ------
@@ -211,7 +256,7 @@ def run_workflow(
     known = set(crash_dir.glob("crash-*.txt"))
     runner: Any = plugin
     if plugin == "MultiProc":
-        runner = StudyMultiProc(arguments, log_file, on_warning)
+        runner = StudyMultiProc(arguments, log_file, on_report)
     try:
         workflow.run(plugin=runner, plugin_args=arguments)
     except Exception as error:

@@ -19,7 +19,7 @@ from qsm_workflows.bids.scan import Scan
 from qsm_workflows.bids.sidecars import Provenance
 
 from .config import StudyConfig
-from .execution import NodeFailure, configure_nipype, nipype_log, run_workflow
+from .execution import NodeFailure, NodeReport, configure_nipype, nipype_log, run_workflow
 from .plan import ScanPlan, plan_scan
 from .study import init_measurement_wf, init_scan_wf, init_study_wf
 
@@ -186,7 +186,7 @@ def run_study(
                 crash_dir=crash_dir,
                 log_file=log_file,
                 on_status=on_status,
-                on_warning=logs.warn,
+                on_report=logs.note,
             )
     return [logs.report(failure) for failure in failures]
 
@@ -221,11 +221,15 @@ class _ScanLogs:
             took = f" after {time.monotonic() - self._started.pop(node.fullname):.1f} s"
         self._append(plan, f"{status} {step}{took}")
 
-    def warn(self, node: pe.Node, warning: str) -> None:
-        """Note what the code of a node warned of."""
+    def note(self, node: pe.Node, report: NodeReport) -> None:
+        """Note what a node's code warned of, and the memory that it took."""
         plan = self._plan_of(node.fullname)
-        if plan is not None:
+        if plan is None:
+            return
+        for warning in report.warnings:
             self._append(plan, f"warning: {_step(node.fullname)}: {warning}")
+        if report.peak_gb is not None:
+            self._append(plan, f"peak memory of {_step(node.fullname)}: {report.peak_gb:.2f} GB")
 
     def report(self, failure: NodeFailure) -> ScanFailure:
         """Note a failure, keep its crash file with the logs and tell whose it is."""
@@ -269,14 +273,14 @@ def draw_graphs(
         raise RuntimeError("--write-graph needs Graphviz: install it so that 'dot' is found")
     folder = work_dir / "graphs"
     folder.mkdir(parents=True, exist_ok=True)
+    coverage = config.coverages[0].label
     drawn = []
-    for plan in plans[:1]:
-        scan_wf = init_scan_wf(plan=plan, config=config, provenance=provenance)
-        coverage = config.coverages[0].label
-        names = ["preprocessing_wf", f"bt_wf.cov{coverage}_wf", f"tb_wf.cov{coverage}_wf"]
-        parts = [scan_wf, *(scan_wf.get_node(name) for name in names)]
-        for part in parts:
-            if part is not None:
-                path = folder / f"{part.name if part is scan_wf else part.fullname}.dot"
-                drawn.append(Path(part.write_graph(str(path), graph2use="colored", format="svg")))
-    return drawn
+    with nipype_log(Derivatives(provenance.out_dir).logs / "nipype.log"):
+        for plan in plans[:1]:
+            scan_wf = init_scan_wf(plan=plan, config=config, provenance=provenance)
+            names = ["preprocessing_wf", f"bt_wf.cov{coverage}_wf", f"tb_wf.cov{coverage}_wf"]
+            for part in (scan_wf, *map(scan_wf.get_node, names)):
+                if part is not None:
+                    path = folder / f"{part.fullname}.dot"
+                    drawn.append(part.write_graph(str(path), graph2use="colored", format="svg"))
+    return [Path(path) for path in drawn]

@@ -1,6 +1,7 @@
 """Running of graphs: a killed worker, warnings of nodes, reasons of failures."""
 
 import os
+import sys
 
 import pytest
 from nipype.interfaces.utility import Function
@@ -24,6 +25,10 @@ def kill_own_process(value):
     return value
 
 
+def take_memory(value):
+    return len(bytearray(400_000_000))
+
+
 def fail(value):
     raise ValueError(f"the value {value} is wrong; use another")
 
@@ -42,7 +47,7 @@ def run(tmp_path):
     def run(*nodes, plugin="MultiProc"):
         workflow = pe.Workflow(name="wf", base_dir=str(tmp_path))
         workflow.add_nodes(list(nodes))
-        seen = {"status": [], "warnings": []}
+        seen = {"status": [], "reports": {}}
         failures = run_workflow(
             workflow,
             plugin=plugin,
@@ -50,7 +55,7 @@ def run(tmp_path):
             crash_dir=crash_dir,
             log_file=tmp_path / "nipype.log",
             on_status=lambda node, status: seen["status"].append((node.name, status)),
-            on_warning=lambda node, text: seen["warnings"].append((node.name, text)),
+            on_report=lambda node, report: seen["reports"].update({node.name: report}),
         )
         return failures, seen
 
@@ -67,7 +72,14 @@ def test_killed_worker_fails_its_node_and_not_the_run(run):
 def test_warnings_of_a_worker_reach_the_parent(run):
     failures, seen = run(node("passed", warn_and_pass))
     assert failures == []
-    assert seen["warnings"] == [("passed", "did not converge")]
+    assert seen["reports"]["passed"].warnings == ("did not converge",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one node")
+def test_memory_of_a_node_is_its_own(run):
+    _, seen = run(node("large", take_memory), node("small", warn_and_pass))
+    peaks = {name: report.peak_gb for name, report in seen["reports"].items()}
+    assert peaks["large"] - peaks["small"] == pytest.approx(0.4, abs=0.1)
 
 
 @pytest.mark.parametrize("plugin", ["MultiProc", "Linear"])
