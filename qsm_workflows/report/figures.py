@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .discovery import ChiMap, Image, ScanOutputs
-from .mosaic import TEXT, Mosaic, Window, save_figure, shade
+from .mosaic import OUTLINE, TEXT, Mosaic, Window, save_figure, shade
 from .vocabulary import coverage_name, method_name, sort_methods
 from .volumes import PLANES, crop_to, embed, focus, load_volume, take_plane
 
@@ -20,7 +20,6 @@ TOTAL_WINDOW = Window(-0.8, 0.8, "field", "ppm")
 
 _THREE_PLANES = ("axial", "coronal", "sagittal")
 _GRID_PLANES = ("axial", "coronal")
-_OUTLINE = "#ffb000"
 # Inches, and square inches.
 _THREE_PLANE_WIDTH = 9.5
 _CELL_WIDTHS, _GRID_WIDTH, _GRID_AREA = (1.2, 2.2), 10.0, 130.0
@@ -125,7 +124,7 @@ def magnitude_figure(head: Head, magnitude: Path, path: Path) -> FigureFile:
             axes.contour(
                 mask,
                 levels=[0.5],
-                colors=_OUTLINE,
+                colors=OUTLINE,
                 linewidths=1.1,
                 origin="lower",
                 extent=(0, sizes[column][0], 0, sizes[column][1]),
@@ -286,7 +285,9 @@ def _mark_sides(axes, plane: str) -> None:
     """Write the sides of the patient at the edges of a section."""
     for x, text in zip((0.02, 0.98), "PA" if plane == "sagittal" else "LR", strict=True):
         align = "left" if x < 0.5 else "right"
-        axes.text(x, 0.5, text, transform=axes.transAxes, color=TEXT, size=8, ha=align, va="center")
+        axes.text(
+            x, 0.03, text, transform=axes.transAxes, color=TEXT, size=8, ha=align, va="bottom"
+        )
 
 
 def _write(mosaic: Mosaic, path: Path) -> FigureFile:

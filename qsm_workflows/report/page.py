@@ -20,7 +20,7 @@ from .vocabulary import coverage_name, method_name, sort_methods, sort_orders
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Origin:
     """Where the results come from.
 
     Attributes
@@ -101,7 +101,7 @@ def _render(
     group: Section | None,
     sections: Sequence[Section],
     methods: MethodsText,
-    provenance: Provenance,
+    provenance: Origin,
     version: str,
 ) -> str:
     environment = Environment(
@@ -139,7 +139,7 @@ def _overview(scans: Sequence[ScanOutputs]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in entries if value]
 
 
-def _provenance(scans: Sequence[ScanOutputs]) -> Provenance:
+def _provenance(scans: Sequence[ScanOutputs]) -> Origin:
     maps = [chi for scan in scans for chi in scan.maps]
 
     def told(key: str) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def _provenance(scans: Sequence[ScanOutputs]) -> Provenance:
         ):
             if isinstance(parameters, Mapping):
                 settings[name, _all_parameters(parameters)] = None
-    return Provenance(told("SoftwareVersion"), told("CommandLine"), tuple(sorted(settings)))
+    return Origin(told("SoftwareVersion"), told("CommandLine"), tuple(sorted(settings)))
 
 
 def _all_parameters(parameters: Mapping[str, Any]) -> str:
