@@ -1,0 +1,44 @@
+"""A small head for the numerical tests."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from qsm_workflows.algorithms.dipole import forward_field
+
+
+class Head(NamedTuple):
+    chi: np.ndarray
+    mask: np.ndarray
+    local_field: np.ndarray
+    magnitude: np.ndarray
+    voxel_size: tuple[float, float, float]
+    b0_dir: tuple[float, float, float]
+
+
+def ball(shape, centre, radius, voxel_size=(1.0, 1.0, 1.0)):
+    """Distance from a point, in mm, less than a radius."""
+    axes = np.ogrid[tuple(slice(n) for n in shape)]
+    squares = ((a - c) * s for a, c, s in zip(axes, centre, voxel_size, strict=True))
+    return sum(square**2 for square in squares) <= radius**2
+
+
+@pytest.fixture(scope="session")
+def head() -> Head:
+    """Nuclei of ±0.1 ppm in a mask; odd sizes, voxels and B0 that favour no axis."""
+    shape, voxel_size, b0_dir = (30, 33, 27), (1.0, 1.1, 1.3), (0.36, -0.48, 0.8)
+    mask = ball(shape, (15, 16, 13), 13.5, voxel_size)
+    chi = np.zeros(shape, np.float32)
+    for centre, radius, value in (
+        ((11, 13, 12), 3.5, 0.1),
+        ((20, 14, 13), 3.0, 0.15),
+        ((14, 21, 14), 3.0, -0.1),
+        ((16, 15, 8), 2.5, 0.2),
+    ):
+        chi[ball(shape, centre, radius, voxel_size)] = value
+    rng = np.random.default_rng(1)
+    magnitude = (100 - 200 * chi + rng.normal(0, 0.5, shape)).astype(np.float32) * mask
+    noise = rng.normal(0, 1e-3, shape)
+    local_field = ((forward_field(chi, voxel_size, b0_dir) + noise) * mask).astype(np.float32)
+    return Head(chi, mask, local_field, magnitude, voxel_size, b0_dir)

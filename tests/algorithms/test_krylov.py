@@ -1,0 +1,103 @@
+import logging
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg as linalg
+import torch
+
+from qsm_workflows.algorithms import krylov
+
+
+@pytest.fixture
+def system():
+    """An ill-conditioned least-squares problem with noise."""
+    rng = np.random.default_rng(0)
+    left, _ = np.linalg.qr(rng.normal(size=(60, 40)))
+    right, _ = np.linalg.qr(rng.normal(size=(40, 40)))
+    matrix = left * np.geomspace(1, 0.03, 40) @ right.T
+    rhs = matrix @ rng.normal(size=40) + 1e-3 * rng.normal(size=60)
+    return matrix, rhs
+
+
+def operators(matrix):
+    forward, backward = torch.from_numpy(matrix), torch.from_numpy(matrix.T.copy())
+    return (lambda x: forward @ x), (lambda y: backward @ y)
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 15])
+@pytest.mark.parametrize("name", ["lsqr", "lsmr"])
+def test_iterates_are_those_of_scipy(system, name, iterations):
+    matrix, rhs = system
+    theirs = {
+        "lsqr": lambda: linalg.lsqr(matrix, rhs, atol=0, btol=0, conlim=0, iter_lim=iterations),
+        "lsmr": lambda: linalg.lsmr(matrix, rhs, atol=0, btol=0, conlim=0, maxiter=iterations),
+    }[name]()[0]
+    ours = getattr(krylov, name)(
+        *operators(matrix), torch.from_numpy(rhs), tolerance=0, max_iterations=iterations
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_lsmr_stops_where_that_of_scipy_does(system):
+    matrix, rhs = system
+    theirs = linalg.lsmr(matrix, rhs, atol=0.01, btol=0.01, conlim=0, maxiter=1000)[0]
+    ours = krylov.lsmr(
+        *operators(matrix), torch.from_numpy(rhs), tolerance=0.01, max_iterations=1000
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_lsqr_stops_by_its_residual_alone(system):
+    matrix, rhs = system
+    # A gradient test at the same tolerance would have ended it earlier.
+    theirs = linalg.lsqr(matrix, rhs, atol=0, btol=0.01, conlim=0)[0]
+    early = linalg.lsqr(matrix, rhs, atol=0.01, btol=0.01, conlim=0)[0]
+    ours = krylov.lsqr(
+        *operators(matrix), torch.from_numpy(rhs), tolerance=0.01, max_iterations=1000
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3)
+    assert np.linalg.norm(early - theirs) > 0.02 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+def test_conjugate_gradient_solves_to_its_tolerance(system, preconditioned):
+    matrix, rhs = system
+    normal = torch.from_numpy(matrix.T @ matrix + 1e-3 * np.eye(40))
+    right = torch.from_numpy(matrix.T @ rhs)
+    diagonal = normal.diagonal()
+    solution = krylov.conjugate_gradient(
+        lambda x: normal @ x,
+        right,
+        tolerance=1e-8,
+        max_iterations=500,
+        precondition=(lambda x: x / diagonal) if preconditioned else None,
+        name="test",
+    )
+    assert torch.linalg.norm(normal @ solution - right) <= 1e-8 * torch.linalg.norm(right)
+
+
+def test_conjugate_gradient_reports_that_it_did_not_converge(system, caplog):
+    matrix, rhs = system
+    normal = torch.from_numpy(matrix.T @ matrix)
+    with caplog.at_level(logging.WARNING):
+        krylov.conjugate_gradient(
+            lambda x: normal @ x,
+            torch.from_numpy(matrix.T @ rhs),
+            tolerance=1e-12,
+            max_iterations=3,
+            name="the solver's name",
+        )
+    assert "the solver's name" in caplog.text
+
+
+@pytest.mark.parametrize("solve", [krylov.lsqr, krylov.lsmr])
+def test_zero_right_hand_side_gives_zero(system, solve):
+    forward, backward = operators(system[0])
+    zero = torch.zeros(60, dtype=torch.float64)
+    assert not solve(forward, backward, zero, tolerance=0.01, max_iterations=10).any()
+
+
+def test_complex_vectors_have_real_scalar_products():
+    a = torch.tensor([1 + 2j, 3 - 1j])
+    assert krylov.inner(a, a) == pytest.approx(15)
+    assert krylov.norm(a) == pytest.approx(15**0.5)
