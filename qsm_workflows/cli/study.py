@@ -117,17 +117,17 @@ def choose_methods(
             raise ValueError(f"--weights {name}={path}: weights are for {networks}")
         if not Path(path).is_file():
             raise ValueError(f"--weights {name}={path}: there is no such file")
-    chosen, found = [], {}
+    chosen, found = [], dict(weights)
     for name in dict.fromkeys(wanted or METHODS):
         if METHODS[name].is_network:
-            path = weights.get(name) or find_weights(name)
-            if path is None:
+            installed = found.get(name) or find_weights(name)
+            if installed is None:
                 advice = f"give --weights {name}=FILE or put {name}.pth in {user_folder()}"
                 if wanted:
                     raise ValueError(f"{name} has no weights; {advice}")
                 print(f"{name} is left out: it has no weights ({advice})", file=sys.stderr)
                 continue
-            found[name] = str(path)
+            found[name] = str(installed)
         chosen.append(name)
     return tuple(chosen), found
 

@@ -87,7 +87,7 @@ class StudyMultiProc(MultiProcPlugin):
 
     def _renew_pool(self) -> None:
         self.pool.shutdown(wait=False)
-        self.pool = ProcessPoolExecutor(
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
             max_workers=self.processors,
             initializer=_start_worker,
             initargs=(self._cwd, self._log_file),
@@ -96,12 +96,12 @@ class StudyMultiProc(MultiProcPlugin):
 
     def _submit_job(self, node, updatehash=False):
         self._taskid += 1
-        arguments = (run_and_report, node, updatehash, self._taskid)
+        work = partial(run_and_report, node, updatehash, self._taskid)
         try:
-            future = self.pool.submit(*arguments)
+            future = self.pool.submit(work)
         except BrokenProcessPool:
             self._renew_pool()
-            future = self.pool.submit(*arguments)
+            future = self.pool.submit(work)
         self._task_obj[self._taskid] = future
         self._nodes[self._taskid] = node
         future.add_done_callback(partial(self._finish, self._taskid))

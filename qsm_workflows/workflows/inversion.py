@@ -70,7 +70,7 @@ def init_inversion_wf(
     )
     outputnode = pe.Node(niu.IdentityInterface(fields=["chi", "reference_mean"]), name="outputnode")
     settings = {"device": device, "use_gpu": device != "cpu", **(parameters or {})}
-    if definition.is_network:
+    if weights is not None:
         from qsm_workflows.networks.weights import sha256
 
         settings |= {"weights": weights, "weights_sha256": sha256(weights)}

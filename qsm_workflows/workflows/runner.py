@@ -166,11 +166,12 @@ def run_study(
     write_dataset(provenance)
     logs = _ScanLogs(names, plans, provenance)
     failures: list[NodeFailure] = []
-    arguments = {"provenance": provenance, "config": config, "work_dir": execution.work_dir}
     log_file = names.logs / "nipype.log"
     with nipype_log(log_file):
         for init_wf in (init_study_wf, init_measurement_wf):
-            workflow = init_wf(plans=plans, **arguments)
+            workflow = init_wf(
+                plans=plans, config=config, provenance=provenance, work_dir=execution.work_dir
+            )
             if workflow is None:
                 continue
             progress = start(count_nodes(workflow))
