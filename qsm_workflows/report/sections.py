@@ -266,14 +266,14 @@ def _chi(order: str, head: Head, scan: ScanOutputs, folder: Path, root: Path) ->
     methods = [method_name(method) for method in sort_methods(chi.method for chi in maps)]
     coverages = [coverage_name(coverage) for coverage in sorted({chi.coverage for chi in maps})]
     blue = " Blue is brain that the slab leaves out." if has_slabs else ""
+    where = "the middle of the slabs" if has_slabs else "the deep grey matter"
     return _block(
         "chi",
         file,
         root,
         f"Susceptibility, {order}" if has_slabs else "Susceptibility",
-        f"{ORDER_NAMES[order]}. Axial section through the centre of the slabs, or of the deep "
-        f"grey matter, and coronal section, from {CHI_WINDOW}, black to white.{blue} "
-        f"{_orientation(head)}",
+        f"{ORDER_NAMES[order]}. Axial above coronal section through {where}, relative to the "
+        f"reference, from {CHI_WINDOW}, black to white.{blue} {_orientation(head)}",
         f"Susceptibility maps of {scan.prefix}, {order}: {listing(methods)} at coverage "
         f"{listing(coverages)}",
     )

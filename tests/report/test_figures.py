@@ -5,7 +5,7 @@ from PIL import Image
 
 from qsm_workflows.report.discovery import find_scans
 from qsm_workflows.report.figures import Head, chi_figure
-from qsm_workflows.report.mosaic import OUTSIDE_SLAB, Window, shade
+from qsm_workflows.report.mosaic import DPI, OUTSIDE_SLAB, Mosaic, Window, save_figure, shade
 
 
 def test_thin_slab_is_drawn_inside_the_silhouette_of_the_brain(make_derivatives, tmp_path):
@@ -34,6 +34,16 @@ def test_window_clips_and_missing_values_are_black_or_blue():
     np.testing.assert_array_equal(colours[0, :4, 0], [0, 0, 255, 255])
     np.testing.assert_array_equal(colours[0, 4], np.round(np.multiply(OUTSIDE_SLAB, 255)))
     np.testing.assert_array_equal(colours[0, 5], 0)
+
+
+def test_saved_greys_stay_grey(tmp_path):
+    levels = np.arange(256, dtype=np.uint8)
+    mosaic = Mosaic([256], [40], inches_per_mm=1 / DPI, left=0, top=0, bars=False)
+    mosaic.show(0, 0, np.repeat(np.tile(levels, (40, 1))[..., np.newaxis], 3, axis=-1), (256, 40))
+    save_figure(mosaic.figure, tmp_path / "greys.png")
+    row = np.asarray(Image.open(tmp_path / "greys.png").convert("RGB")).astype(int)[20]
+    assert np.ptp(row, axis=-1).max() == 0
+    np.testing.assert_allclose(row[1:255, 0], levels[1:255], atol=6)
 
 
 def test_the_centre_is_that_of_the_slabs(make_derivatives, tmp_path):
