@@ -81,7 +81,8 @@ class _NetworkInversion(SimpleInterface):
 class XQSM(_NetworkInversion):
     """Invert a local field by an octave U-net.
 
-    See :class:`qsm_workflows.networks.xqsm.XQSM` and
+    The weights may hold xQSM (:class:`qsm_workflows.networks.xqsm.XQSM`) or our small
+    network (:class:`qsm_workflows.networks.lite.LiteQSM`). See
     :func:`qsm_workflows.networks.inference.apply_network`.
     """
 
@@ -92,8 +93,9 @@ class DeepQSM(_NetworkInversion):
     """Invert a local field by a network trained on geometric shapes only.
 
     The weights may hold the plain U-net of the xQSM group
-    (:class:`qsm_workflows.networks.unet.UNet`) or the network of Bollmann et al.
-    (:class:`qsm_workflows.networks.deepqsm.DeepQSM`); which one is seen from the file. See
+    (:class:`qsm_workflows.networks.unet.UNet`), the network of Bollmann et al.
+    (:class:`qsm_workflows.networks.deepqsm.DeepQSM`) or our small network
+    (:class:`qsm_workflows.networks.lite.LiteQSM`); which one is seen from the file. See
     :func:`qsm_workflows.networks.inference.apply_network`.
     """
 

@@ -16,6 +16,9 @@ class InversionNetwork(nn.Module):
     multiple: ClassVar[int] = 1
     """Every side of the volume must be a multiple of this."""
 
+    published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Regular expressions for entries of the authors' checkpoints, and our names for them."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width

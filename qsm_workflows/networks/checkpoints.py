@@ -1,7 +1,8 @@
 """Reading and writing trained networks."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from torch import nn
 from . import weights
 from .base import InversionNetwork
 from .deepqsm import DeepQSM
+from .ir2qsm import IR2QSM
+from .lite import LiteQSM
+from .lpcnn import LPCNN
 from .unet import UNet
 from .xqsm import XQSM
 
@@ -34,10 +38,13 @@ ARCHITECTURES = {
     "xqsm": Architecture(XQSM, "FinalOct.FinalConv.weight", 1),
     "unet": Architecture(UNet, "FinalConv.weight", 1),
     "deepqsm": Architecture(DeepQSM, "encoder.0.0.weight", 0),
+    "lite": Architecture(LiteQSM, "trunk.FinalOct.FinalConv.weight", 1),
+    "ir2qsm": Architecture(IR2QSM, "passes.0.pre.0.0.weight", 0),
+    "lpcnn": Architecture(LPCNN, "gen.0.weight", 0),
 }
 """Every architecture that a checkpoint may hold."""
 
-METHODS = {"xqsm": ("xqsm",), "deepqsm": ("unet", "deepqsm")}
+METHODS = {"xqsm": ("xqsm", "lite"), "deepqsm": ("unet", "deepqsm", "lite")}
 """Architectures that the weights of each inversion method may have."""
 
 
@@ -67,9 +74,9 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
         torch (``.pth``), with or without the prefix ``module.`` of DataParallel. Nothing
         but tensors is ever unpickled.
     method : {"xqsm", "deepqsm"}, optional
-        Inversion that the weights must serve. ``xqsm`` takes the octave U-net;
-        ``deepqsm`` takes either the plain U-net that the xQSM group trains on geometric
-        shapes or the network of Bollmann et al.
+        Inversion that the weights must serve. ``xqsm`` takes the octave U-net, and
+        ``deepqsm`` either the plain U-net that the xQSM group trains on geometric shapes
+        or the network of Bollmann et al.; both take our small network trained likewise.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
     path = Path(path)
     digest = weights.sha256(path)
     state, metadata = _read(path)
-    architecture = _architecture(path, state)
+    architecture, state = _recognise(path, state)
     if method is not None:
         _check_method(path, method, architecture, metadata)
     kind = ARCHITECTURES[architecture]
@@ -176,15 +183,24 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def _architecture(path: Path, state: StateDict) -> str:
-    found = [name for name, kind in ARCHITECTURES.items() if kind.signature in state]
-    if not found:
-        some = ", ".join(list(state)[:3]) or "nothing"
-        raise ValueError(
-            f"{path} holds none of the networks {', '.join(ARCHITECTURES)}: its entries are "
-            f"{some}, …"
-        )
-    return found[0]
+def _recognise(path: Path, state: StateDict) -> tuple[str, StateDict]:
+    """Architecture of a state dict, and the state dict with our names."""
+    for architecture, kind in ARCHITECTURES.items():
+        renamed = {
+            _our_name(name, kind.network.published_names): value for name, value in state.items()
+        }
+        if kind.signature in renamed:
+            return architecture, renamed
+    some = ", ".join(list(state)[:3]) or "nothing"
+    raise ValueError(
+        f"{path} holds none of the networks {', '.join(ARCHITECTURES)}: its entries are {some}, …"
+    )
+
+
+def _our_name(name: str, translations: Sequence[tuple[str, str]]) -> str:
+    for published, ours in translations:
+        name = re.sub(published, ours, name)
+    return name
 
 
 def _check_method(path: Path, method: str, architecture: str, metadata: Mapping[str, str]) -> None:

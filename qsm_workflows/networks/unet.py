@@ -9,19 +9,16 @@ from torch import nn
 from .base import InversionNetwork, initialise
 
 
-def conv_block(channels_in: int, channels: int, channels_out: int) -> nn.Sequential:
-    """Two 3 × 3 × 3 convolutions, each with batch normalisation and ReLU."""
+def conv_unit(channels_in: int, channels_out: int) -> nn.Sequential:
+    """3 × 3 × 3 convolution, batch normalisation, ReLU."""
     return nn.Sequential(
-        nn.Conv3d(channels_in, channels, 3, padding=1),
-        nn.BatchNorm3d(channels),
-        nn.ReLU(inplace=True),
-        nn.Conv3d(channels, channels_out, 3, padding=1),
+        nn.Conv3d(channels_in, channels_out, 3, padding=1),
         nn.BatchNorm3d(channels_out),
         nn.ReLU(inplace=True),
     )
 
 
-def up_block(channels_in: int, channels_out: int) -> nn.Sequential:
+def up_unit(channels_in: int, channels_out: int) -> nn.Sequential:
     """Transposed convolution that doubles the resolution, batch normalisation, ReLU."""
     return nn.Sequential(
         nn.ConvTranspose3d(channels_in, channels_out, 2, stride=2),
@@ -30,11 +27,15 @@ def up_block(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
+def _conv_pair(channels_in: int, channels: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(*conv_unit(channels_in, channels), *conv_unit(channels, channels_out))
+
+
 class _Decoder(nn.Module):
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.up = up_block(channels_in, channels_in)
-        self.DecodeConv = conv_block(2 * channels_in, channels_in, channels_out)
+        self.up = up_unit(channels_in, channels_in)
+        self.DecodeConv = _conv_pair(2 * channels_in, channels_in, channels_out)
 
     def forward(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         return self.DecodeConv(torch.cat([self.up(coarse), skip], dim=1))
@@ -62,12 +63,12 @@ class UNet(InversionNetwork):
         super().__init__(width)
         self.EncodeConvs = nn.ModuleList(
             [
-                nn.Sequential(OrderedDict(EncodeConv=conv_block(1, width, width))),
-                nn.Sequential(OrderedDict(EncodeConv=conv_block(width, 2 * width, 2 * width))),
+                nn.Sequential(OrderedDict(EncodeConv=_conv_pair(1, width, width))),
+                nn.Sequential(OrderedDict(EncodeConv=_conv_pair(width, 2 * width, 2 * width))),
             ]
         )
         self.MidConv1 = nn.Sequential(
-            OrderedDict(MidConv=conv_block(2 * width, 4 * width, 2 * width))
+            OrderedDict(MidConv=_conv_pair(2 * width, 4 * width, 2 * width))
         )
         self.DecodeConvs = nn.ModuleList([_Decoder(2 * width, width), _Decoder(width, width)])
         self.FinalConv = nn.Conv3d(width, 1, 1)

@@ -51,7 +51,7 @@ def test_deepqsm_node_takes_an_original_checkpoint(tmp_path, images):
 
 def test_deepqsm_node_refuses_xqsm_weights(tmp_path, images, xqsm_weights):
     node = Node(DeepQSM(**images, weights=xqsm_weights), "deepqsm", base_dir=tmp_path)
-    with pytest.raises(Exception, match="deepqsm needs unet or deepqsm"):
+    with pytest.raises(Exception, match="deepqsm needs unet or deepqsm or lite"):
         node.run()
 
 

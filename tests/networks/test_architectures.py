@@ -3,9 +3,21 @@
 import pytest
 import torch
 
+from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.networks.deepqsm import DeepQSM
+from qsm_workflows.networks.ir2qsm import IR2QSM
+from qsm_workflows.networks.lite import LiteQSM, depth_to_space, space_to_depth
+from qsm_workflows.networks.lpcnn import LPCNN
 from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.xqsm import XQSM
+
+
+def _lively(network):
+    """Give a network weights that change its input a good deal."""
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.uniform_(parameter, -0.3, 0.3)
+    return network.eval()
 
 
 @pytest.mark.parametrize(
@@ -14,6 +26,10 @@ from qsm_workflows.networks.xqsm import XQSM
         (XQSM, 64, 5_215_681, 398),
         (XQSM, 32, 1_306_593, 398),
         (UNet, 64, 4_150_785, 86),
+        (LiteQSM, 32, 1_312_872, 398),
+        (IR2QSM, 16, 10_375_866, 670),
+        # Two more entries than the authors': the scale of χ.
+        (LPCNN, 32, 446_337, 101 + 2),
     ],
 )
 def test_size_is_the_published_one(kind, width, parameters, entries):
@@ -53,10 +69,11 @@ def test_unet_entries_have_their_published_names_and_shapes(name, shape):
     assert UNet(64).state_dict()[name].shape == shape
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM])
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, IR2QSM, LPCNN])
 def test_output_has_the_shape_of_the_input(kind):
     network = kind(8).eval()
-    field = torch.randn(2, 1, network.multiple, 2 * network.multiple, 3 * network.multiple)
+    side = max(network.multiple, 4)
+    field = torch.randn(2, 1, side, 2 * side, 3 * side)
     with torch.inference_mode():
         assert network(field).shape == field.shape
 
@@ -74,18 +91,18 @@ def test_odd_width_is_refused():
         XQSM(9)
 
 
-def test_untrained_xqsm_returns_its_input():
+@pytest.mark.parametrize("kind", [XQSM, LiteQSM])
+def test_untrained_residual_network_returns_its_input(kind):
     field = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
-        assert torch.allclose(XQSM(16).eval()(field), field, atol=1e-6)
+        assert torch.allclose(kind(16).eval()(field), field, atol=1e-6)
 
 
-def test_low_octave_reaches_the_output():
-    """Weights of every branch matter: none of them is left out of the computation."""
-    network = XQSM(8).double()
-    for parameter in network.parameters():
-        torch.nn.init.uniform_(parameter, -0.3, 0.3)
-    network(torch.randn(2, 1, 16, 16, 16, dtype=torch.float64)).square().sum().backward()
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM])
+def test_no_weight_is_left_out_of_the_computation(kind):
+    network = _lively(kind(8)).double()
+    field = torch.randn(2, 1, *3 * (max(network.multiple, 16),), dtype=torch.float64)
+    network.train()(field).square().sum().backward()
     # A bias before a batch normalisation is removed by it and cannot matter.
     weights = {n: p for n, p in network.named_parameters() if n.endswith("weight")}
     assert [n for n, p in weights.items() if not p.grad.abs().max() > 0] == []
@@ -95,3 +112,60 @@ def test_deepqsm_output_stays_within_one_ppm():
     network = DeepQSM(8).eval()
     with torch.inference_mode():
         assert network(1000 * torch.randn(1, 1, 32, 32, 32)).abs().max() <= 1
+
+
+def test_space_to_depth_is_a_rearrangement():
+    volume = torch.arange(4 * 6 * 8.0).reshape(1, 1, 4, 6, 8)
+    blocks = space_to_depth(volume)
+    assert blocks.shape == (1, 8, 2, 3, 4)
+    assert blocks[0, :, 1, 2, 3].tolist() == volume[0, 0, 2:4, 4:6, 6:8].flatten().tolist()
+    assert torch.equal(depth_to_space(blocks), volume)
+
+
+def test_lite_is_scale_equivariant():
+    """Twice the iron gives twice the susceptibility, whatever the weights."""
+    network = _lively(LiteQSM(8))
+    field = 0.01 * torch.randn(2, 1, 16, 16, 32)
+    field[0, 0, 8:] = 0
+    factors = torch.tensor([0.5, 40.0]).reshape(2, 1, 1, 1, 1)
+    with torch.inference_mode():
+        chi = network(field)
+        assert (chi - field).std() > 0.1 * field.std()
+        assert torch.allclose(network(factors * field), factors * chi, rtol=1e-4, atol=1e-6)
+        assert torch.isfinite(network(torch.zeros_like(field))).all()
+
+
+def test_ir2qsm_adds_noise_while_training_only():
+    network = _lively(IR2QSM(2))
+    field = torch.randn(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(network(field), network(field))
+        network.train()
+        for module in network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0
+        assert not torch.equal(network(field), network(field))
+
+
+def test_ir2qsm_weighs_the_outputs_of_its_passes():
+    network = _lively(IR2QSM(2))
+    torch.nn.init.constant_(network.output.weight, 0.25)
+    torch.nn.init.zeros_(network.output.bias)
+    field = torch.randn(1, 1, 8, 8, 16)
+    with torch.inference_mode():
+        outputs = network.outputs(field)
+        assert len(outputs) == 4
+        assert torch.allclose(network(field), field + sum(outputs) / 4, atol=1e-4)
+
+
+def test_lpcnn_descends_towards_the_field_when_its_prox_does_nothing():
+    network = LPCNN(8).eval()
+    network.gen = torch.nn.Identity()
+    # The largest |D| is 2/3, so steps up to 2 / (2/3)² = 4.5 converge.
+    chi = torch.zeros(1, 1, 24, 24, 24)
+    chi[..., 8:16, 10:14, 9:15] = 0.1
+    field = torch.from_numpy(forward_field(chi[0, 0].numpy(), (1, 1, 1), (0, 0, 1)))
+    with torch.inference_mode():
+        found = network(field[None, None])[0, 0]
+    explained = torch.from_numpy(forward_field(found.numpy(), (1, 1, 1), (0, 0, 1)))
+    assert (explained - field).std() < 0.5 * field.std()

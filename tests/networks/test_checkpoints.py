@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from qsm_workflows.networks.checkpoints import ARCHITECTURES, read_checkpoint, write_checkpoint
+from qsm_workflows.networks.ir2qsm import IR2QSM
+from qsm_workflows.networks.lpcnn import LPCNN
 from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.weights import find_weights, sha256
 from qsm_workflows.networks.xqsm import XQSM
@@ -49,6 +51,43 @@ def test_own_format_round_trip(tmp_path, name):
     for key, tensor in network.state_dict().items():
         assert torch.allclose(read[key], tensor, rtol=1e-3, atol=1e-7)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+PUBLISHED_IR2QSM = {
+    "passes.0.pre.2.0.weight": "iteration0_pre_transform.2.conv.0.weight",
+    "passes.1.encoders.0.join.0.bias": "iteration1_layer0_encoder_conv1.conv.0.bias",
+    "passes.2.encoders.1.conv.1.1.weight": "iteration2_layer1_encoder_conv2.1.conv.1.weight",
+    "passes.3.encoders.2.down.0.weight": "iteration3_layer2_encoder_down.0.conv.0.weight",
+    "passes.0.update_gate.0.weight": "iteration0_middle.update_gate.conv.0.weight",
+    "passes.0.decoders.2.up.0.weight": "iteration0_layer2_decoder_up.deconv.0.weight",
+    "passes.0.decoders.0.convs.2.0.weight": "iteration0_layer0_decoder_convs.2.conv.0.weight",
+    "passes.3.post.1.0.weight": "iteration3_post_transform.0.conv.0.weight",
+    "passes.3.post.2.bias": "iteration3_post_transform.1.bias",
+    "output.weight": "post_transform_conv_block2.0.weight",
+    "unused.3.1.running_var": "post_transform_conv_block1.3.conv.1.running_var",
+    "unused.4.bias": "post_transform_conv_block1.4.bias",
+}
+
+
+def test_ir2qsm_loads_with_the_names_of_its_authors(tmp_path):
+    path = tmp_path / "model_IR2Unet.pth"
+    state = IR2QSM(2).state_dict()
+    value = torch.rand(state["passes.0.decoders.2.up.0.weight"].shape)
+    state["passes.0.decoders.2.up.0.weight"] = value
+    published = {f"module.{PUBLISHED_IR2QSM.get(k, k)}": v for k, v in state.items()}
+    assert len(published.keys() - {f"module.{k}" for k in state}) == len(PUBLISHED_IR2QSM)
+    torch.save(published, path)
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.architecture, checkpoint.network.width) == ("ir2qsm", 2)
+    assert torch.equal(checkpoint.network.state_dict()["passes.0.decoders.2.up.0.weight"], value)
+
+
+def test_original_lpcnn_lacks_the_scale_of_chi(tmp_path):
+    path = tmp_path / "lpcnn.pth"
+    state = LPCNN(8).state_dict()
+    torch.save({k: v for k, v in state.items() if not k.startswith("chi_")}, path)
+    with pytest.raises(ValueError, match=r"chi_mean is missing; chi_std is missing"):
+        read_checkpoint(path)
 
 
 def test_missing_file(tmp_path):
@@ -102,7 +141,7 @@ def test_wrong_architecture_for_the_method(tmp_path):
     path = tmp_path / "unet.pth"
     torch.save(UNet(8).state_dict(), path)
     assert read_checkpoint(path, "deepqsm").architecture == "unet"
-    with pytest.raises(ValueError, match="architecture unet, but xqsm needs xqsm"):
+    with pytest.raises(ValueError, match="architecture unet, but xqsm needs xqsm or lite"):
         read_checkpoint(path, "xqsm")
 
 

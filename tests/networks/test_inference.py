@@ -7,6 +7,9 @@ from scipy import ndimage
 
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.inference import apply_network
+from qsm_workflows.networks.ir2qsm import IR2QSM
+from qsm_workflows.networks.lite import LiteQSM
+from qsm_workflows.networks.lpcnn import LPCNN
 from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.xqsm import XQSM
 
@@ -64,7 +67,7 @@ def test_voxels_outside_the_mask_are_ignored_and_zero():
     assert np.all(chi[mask] != 0)
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM])
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, IR2QSM, LPCNN])
 def test_two_runs_are_equal_and_training_mode_is_left(kind):
     network = _lively(kind(8)).train()
     field, mask = _blobs((16, 16, 16))
