@@ -30,5 +30,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install  ## the site, under docs/_build
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[docs]' --editable .
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
 clean:
 	rm -rf $(VENV) demo build dist
