@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from .fields import AtlasVolume, random_field
+from .fields import AtlasVolume, random_field, signed_distance
 from .shapes import Points
 from .tissue import template
 
@@ -110,11 +109,8 @@ def make_exterior(rng: np.random.Generator) -> Exterior:
 
 
 def _hull_distance(frame: AtlasVolume) -> NDArray[np.float32]:
-    mask = template().mask
-    inside = mask.at(frame.grid()).reshape(frame.values.shape) > 0.5
-    distance = ndimage.distance_transform_edt(~inside, sampling=SPACING)
-    distance -= ndimage.distance_transform_edt(inside, sampling=SPACING)
-    return ndimage.gaussian_filter(distance.astype(np.float32), 1.0).ravel()
+    inside = template().mask.at(frame.grid()).reshape(frame.values.shape) > 0.5
+    return signed_distance(inside, SPACING, 2.0).ravel()
 
 
 def _nearest(points: Points, solids: tuple[_Ellipsoid, ...]) -> NDArray[np.float32]:

@@ -97,5 +97,6 @@ def signed_distance(
     """Distance to the edge of a mask in mm, negative inside, smoothed by `smoothing` mm."""
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
     inside = ndimage.distance_transform_edt(mask, sampling=spacing)
-    distance = np.asarray(outside - inside, dtype=np.float32)
+    # Both are to the nearest voxel's centre; the edge is half a voxel before it.
+    distance = (outside - inside + spacing * (mask - 0.5)).astype(np.float32)
     return ndimage.gaussian_filter(distance, smoothing / spacing)

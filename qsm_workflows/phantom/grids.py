@@ -12,6 +12,8 @@ from qsm_workflows.algorithms.geometry import Triple, check_geometry
 Shape3 = tuple[int, int, int]
 Affine = NDArray[np.float64]
 
+MAX_FINE_VOXELS = 2.5e8
+
 
 @dataclass(frozen=True)
 class FineGrid:
@@ -101,17 +103,27 @@ def fine_grid(
         Corners of the box, mm.
     factor : tuple of int, optional
         Parts of a voxel along each axis; by default what makes the parts about cubes,
-        two along the shortest edge.
+        two along an edge of 1 mm or less.
+
+    Raises
+    ------
+    ValueError
+        If the fine grid would need more than about 20 GB of memory.
     """
     size = np.linalg.norm(affine[:3, :3], axis=0)
     if factor is None:
-        x, y, z = (int(n) for n in np.maximum(2, np.round(2 * size / size.min())))
+        edge = max(size.min(), 1.0) / 2
+        x, y, z = (int(n) for n in np.maximum(2, np.round(size / edge)))
         factor = (x, y, z)
     box = np.array(np.meshgrid(*np.transpose([low, high]))).reshape(3, -1).T
     corners = apply_affine(np.linalg.inv(affine), box)
     before = np.maximum(np.ceil(-0.5 - corners.min(axis=0)), 0).astype(int)
     after = np.maximum(np.ceil(corners.max(axis=0) + 0.5) - shape, 0).astype(int)
     parts = np.asarray(factor)
+    if np.prod((before + shape + after) * parts, dtype=float) > MAX_FINE_VOXELS:
+        raise ValueError(
+            f"voxels of {size.round(3).tolist()} mm need too much memory: use larger ones"
+        )
     fine = affine.copy()
     fine[:3, :3] = affine[:3, :3] / parts
     # The first part's centre, seen from the centre of the first voxel of the grown grid.

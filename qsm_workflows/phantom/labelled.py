@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -24,6 +24,8 @@ from .susceptibility import MATERIALS, Label, Material
 
 OUTSIDE_BRAIN = ("air", "bone", "eye", "fat", "muscle", "skin", "background")
 """Names, in any case, of structures that are not part of the brain mask."""
+
+_UNKNOWN = replace(MATERIALS["grey_matter"], texture=0.0)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def read_labelled(
         Tab-separated, with the columns ``index``, ``name`` and ``chi`` (ppm relative to
         tissue water), and where wanted ``hemisphere``, ``r2s`` (1/s) and ``m0``.
         What is missing is taken from the built-in structure of the same name, or else
-        from grey matter. Label 0 may be left out: it is then air.
+        from grey matter; texture only from the former. Label 0 may be left out: it is air.
     seed : int
         Of the texture.
 
@@ -161,7 +163,10 @@ def read_labelled(
         If a column or a label is missing from the table, or the image is not of labels.
     """
     materials = _read_table(Path(table))
-    image = nib.load(labels)
+    try:
+        image = nib.load(labels)
+    except nib.filebasedimages.ImageFileError as error:
+        raise ValueError(f"{labels} is not a NIfTI image: {error}") from error
     values = np.asanyarray(image.dataobj)
     if values.ndim != 3 or not np.array_equal(values, np.clip(np.rint(values), 0, 255)):
         raise ValueError(f"{labels} is not a 3-D image of whole numbers from 0 to 255")
@@ -184,7 +189,7 @@ def _read_table(path: Path) -> dict[int, tuple[Label, Material]]:
         raise ValueError(f"{path}: every row needs an index of its own, a name and a chi")
     rows = {}
     for row in frame.to_dict("records"):
-        known = MATERIALS.get(row["name"].lower(), MATERIALS["grey_matter"])
+        known = MATERIALS.get(row["name"].lower(), _UNKNOWN)
         material = Material(
             chi=float(row["chi"]),
             r2star=float(row.get("r2s", known.r2star)),

@@ -5,7 +5,8 @@ healthy adults at 3 T: Wharton & Bowtell, NeuroImage 53:515 (2010); Langkammer e
 NeuroImage 62:1593 (2012); Deistung et al., NeuroImage 65:299 (2013); Li et al., Hum
 Brain Mapp 35:2698 (2014); veins Haacke et al., J Magn Reson Imaging 32:663 (2010); bone
 and air Buch et al., Magn Reson Med 73:2185 (2015). R2* at 3 T after Peran et al., J Magn
-Reson Imaging 26:1413 (2007). Proton density stands for the whole echo-time-zero signal.
+Reson Imaging 26:1413 (2007). Proton density stands for the whole signal at echo time
+zero, T1 weighting included.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Material:
     r2star : float
         Transverse relaxation rate at 3 T, 1/s.
     proton_density : float
-        Signal at echo time zero, 1 = fluid.
+        Signal at echo time zero, as weighted by T1; arbitrary.
     chi_spread : float
         Standard deviation of `chi` between subjects, ppm.
     texture : float
@@ -47,7 +48,7 @@ MATERIALS: dict[str, Material] = {
     "bone": Material(-2.0, 300.0, 0.06, chi_spread=0.1, texture=0.1),
     "air": AIR,
     "eye": Material(0.0, 3.0, 0.90),
-    "csf": Material(0.0, 4.0, 1.00, chi_spread=0.005, texture=0.003),
+    "csf": Material(0.0, 4.0, 0.88, chi_spread=0.005, texture=0.003),
     "grey_matter": Material(0.015, 17.0, 0.82, chi_spread=0.004, texture=0.008),
     "white_matter": Material(-0.035, 21.0, 0.70, chi_spread=0.005, texture=0.008),
     "optic_radiation": Material(-0.045, 23.0, 0.69, chi_spread=0.004, texture=0.003),

@@ -18,7 +18,7 @@ from .fields import AtlasVolume, radial_field, random_field, signed_distance
 from .nuclei import CAUDATE, PALLIDUM, PUTAMEN, THALAMUS
 from .shapes import Points, Solid, Tube, inside_box
 
-CORTEX = (2.2, 3.8)
+CORTEX = (1.9, 3.3)
 """Least and greatest thickness of the cortex, in template mm (about 0.87 mm in a head)."""
 
 BRAIN_STEM = Tube(
