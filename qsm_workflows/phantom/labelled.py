@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -165,7 +166,7 @@ def read_labelled(
     materials = _read_table(Path(table))
     try:
         image = nib.load(labels)
-    except nib.filebasedimages.ImageFileError as error:
+    except ImageFileError as error:
         raise ValueError(f"{labels} is not a NIfTI image: {error}") from error
     values = np.asanyarray(image.dataobj)
     if values.ndim != 3 or not np.array_equal(values, np.clip(np.rint(values), 0, 255)):
