@@ -115,7 +115,7 @@ def index_dataset(
     images.sort(key=_Image.order)
     for _, group in groupby(images, key=_Image.order):
         files = list(group)
-        if any(_describes(refusal.file, image.path) for refusal in broken for image in files):
+        if any(describes(refusal.file, image.path) for refusal in broken for image in files):
             continue  # as the sidecar's own refusal says
         try:
             scans.append(_assemble(files))
@@ -202,8 +202,8 @@ def _broken_sidecars(root: Path, subjects: list[str]) -> Iterable[Refusal]:
                     yield Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
 
 
-def _describes(sidecar: Path, image: Path) -> bool:
-    """Whether an image inherits a sidecar."""
+def describes(sidecar: Path, image: Path) -> bool:
+    """Whether an image inherits a sidecar, by their names and folders."""
     words = set(sidecar.stem.split("_"))
     return sidecar.parent in image.parents and words <= set(image.name.split(".")[0].split("_"))
 
@@ -265,7 +265,19 @@ def _assemble(images: list[_Image]) -> Scan:
         b0=_agree("MagneticFieldStrength", images, "in tesla"),
         manufacturer=first.metadata.get("Manufacturer"),
         phase_units=first.metadata.get("Units"),
+        stated_phase_sign=_phase_sign(first),
     )
+
+
+def _phase_sign(image: _Image) -> int | None:
+    sign = image.metadata.get("PhaseSign")
+    if sign not in (None, 1, -1):
+        raise _Refused(
+            image.path,
+            f"PhaseSign is {sign!r}",
+            "State 1 if a raised field gives positive phase, else -1",
+        )
+    return sign
 
 
 def _sort_parts(images: list[_Image]) -> dict[str, dict[int, _Image]]:

@@ -92,6 +92,9 @@ class Scan:
     manufacturer : str or None
     phase_units : str or None
         ``Units`` of the phase images, ``rad`` or ``arbitrary``.
+    stated_phase_sign : int or None
+        ``PhaseSign`` of the sidecars, which wins over the maker's: 1 where a raised field
+        gives positive phase, else −1.
     """
 
     subject: str
@@ -105,6 +108,7 @@ class Scan:
     reconstruction: str | None = None
     manufacturer: str | None = None
     phase_units: str | None = None
+    stated_phase_sign: int | None = None
 
     def __post_init__(self) -> None:
         for label in self.entities.values():
@@ -141,6 +145,8 @@ class Scan:
 
     @property
     def phase_sign(self) -> int | None:
-        """Sign of the phase under a positive field shift; None if the maker is not known."""
+        """Sign of the phase under a positive field shift; None if it is not known."""
+        if self.stated_phase_sign is not None:
+            return self.stated_phase_sign
         words = (self.manufacturer or "").lower().split()
         return _PHASE_SIGN.get(words[0]) if words else None

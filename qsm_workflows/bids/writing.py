@@ -1,12 +1,13 @@
 """Writing of JSON, text and tables: whole, or not at all."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from qsm_workflows.files import write_whole
 
 from .names import sidecar_path
 
@@ -19,23 +20,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; the folder is made where it is missing."""
-    _write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_table(
     path: Path, table: pd.DataFrame, dictionary: Mapping[str, Any] | None = None
 ) -> None:
     """Write a TSV file, missing values as ``n/a``, with a data dictionary beside it."""
-    _write_whole(path, lambda partial: table.to_csv(partial, sep="\t", index=False, na_rep="n/a"))
+    write_whole(path, lambda partial: table.to_csv(partial, sep="\t", index=False, na_rep="n/a"))
     if dictionary is not None:
         write_json(sidecar_path(path), dictionary)
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

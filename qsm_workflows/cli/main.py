@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from qsm_workflows import __version__
 
-from . import run, simulate
+from . import check, run, simulate
 
-_COMMANDS = (run, simulate)
+_COMMANDS = (run, check, simulate)
 
 
 def build_parser() -> argparse.ArgumentParser:

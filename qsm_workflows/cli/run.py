@@ -26,19 +26,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_data_options(group) -> None:
-    group.add_argument("--bids", type=Path, required=True, metavar="DIR", help="raw BIDS dataset")
-    group.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="output dataset (default: derivatives/qsm-workflows in the dataset)",
-    )
+    add_dataset_options(group)
     group.add_argument(
         "--work",
         type=Path,
         default=Path("qsm-work"),
         metavar="DIR",
         help="intermediate results, from which a later run goes on (default: %(default)s)",
+    )
+
+
+def add_dataset_options(group) -> None:
+    """Add the options that say which scans are meant and what comes with them."""
+    group.add_argument("--bids", type=Path, required=True, metavar="DIR", help="raw BIDS dataset")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="output dataset (default: derivatives/qsm-workflows in the dataset)",
     )
     for key, name in (
         ("participant", "participants"),

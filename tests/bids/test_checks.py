@@ -22,7 +22,7 @@ def paths(dataset):
 @pytest.fixture
 def companions(dataset):
     labels = np.zeros(SHAPE, np.int16)
-    labels[1:3], labels[4:6] = 1, 2
+    labels[1:3, :, 1:7], labels[4:6, :, 1:7] = 1, 2
     return Companions(
         mask=dataset.image("derivatives/m/mask.nii.gz", np.ones(SHAPE, np.uint8)),
         labels=dataset.image("derivatives/m/dseg.nii.gz", labels),
@@ -272,14 +272,14 @@ def test_too_few_slices_are_refused(dataset, companions):
     (scan,) = index_dataset(dataset.root).scans
     mask = dataset.image("derivatives/m/mask.nii.gz", np.ones((8, 8, 2), np.uint8))
     (problem,) = check_scan(scan, Companions(mask=mask))
-    assert "too thin: 8 × 8 × 2 voxels, 8 mm along axis 2" in problem.what
+    assert "too thin: 8 × 8 × 2 voxels, 16 mm along axis 2" in problem.what
 
 
 def test_unknown_orientation_is_told(dataset, paths, companions):
     for path in (*paths.values(), companions.mask):
         plain = image(path)
         bare = nib.Nifti1Image(values(path), None)
-        bare.header.set_zooms((4, 4, 4))
+        bare.header.set_zooms((8, 8, 8))
         bare.header["pixdim"][0] = plain.header["pixdim"][0]
         nib.save(bare, path)
     (scan,) = index_dataset(dataset.root).scans
