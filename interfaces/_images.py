@@ -1,11 +1,12 @@
 """Reading and writing the NIfTI images that pass between nodes."""
 
-import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike
+
+from qsm_workflows.files import write_whole
 
 
 def load_float(path: str) -> np.ndarray:
@@ -79,12 +80,7 @@ def save(
     image.set_sform(matrix, code=int(like.header["sform_code"]) or 1)
     image.set_qform(matrix, code=int(like.header["qform_code"]) or 1)
     path = Path(path).absolute()
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        nib.save(image, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, lambda partial: nib.save(image, partial))
     return str(path)
 
 

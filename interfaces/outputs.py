@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from nipype.interfaces.base import (
     isdefined,
     traits,
 )
+
+from qsm_workflows.files import write_whole
 
 
 class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -41,13 +42,12 @@ class SaveDerivative(SimpleInterface):
 
     def _run_interface(self, runtime):
         source, target = Path(self.inputs.in_file), Path(self.inputs.out_path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            _write_whole(target, lambda partial: _copy(source, partial))
+            write_whole(target, lambda partial: _copy(source, partial))
         if isdefined(self.inputs.metadata):
             sidecar = target.with_name(target.name.split(".")[0] + ".json")
             text = json.dumps(self._sidecar(), indent=2, ensure_ascii=False) + "\n"
-            _write_whole(sidecar, lambda partial: partial.write_text(text, encoding="utf-8"))
+            write_whole(sidecar, lambda partial: partial.write_text(text, encoding="utf-8"))
         self._results["out_file"] = str(target)
         return runtime
 
@@ -61,15 +61,6 @@ class SaveDerivative(SimpleInterface):
         if isdefined(self.inputs.actual_thickness):
             metadata["CoverageMillimetersActual"] = self.inputs.actual_thickness
         return metadata
-
-
-def _write_whole(path: Path, write) -> None:
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,6 +1,5 @@
 """Reading and writing trained networks."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+
+from qsm_workflows.files import write_whole
 
 from . import weights
 from .base import InversionNetwork
@@ -152,9 +153,7 @@ def write_checkpoint(
         "width": str(network.width),
         "voxel_size": str(voxel_size),
     }
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    save_file(state, partial, metadata=about)
-    partial.replace(path)
+    write_whole(path, lambda partial: save_file(state, partial, metadata=about))
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -1,7 +1,6 @@
 """Drawing of image sections side by side on black, at one scale, with a colour bar."""
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+
+from qsm_workflows.files import write_whole
 
 DPI = 110
 TEXT = "#e6e6e6"
@@ -172,14 +173,8 @@ def save_figure(figure: Figure, path: Path) -> tuple[int, int]:
     tuple of int
         Width and height in pixels.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = _svg(figure, path.name) if path.suffix == ".svg" else _png(figure)
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, lambda partial: partial.write_bytes(content))
     width, height = figure.get_size_inches() * DPI
     return int(width), int(height)
 
