@@ -21,6 +21,8 @@ class _BETMaskInputSpec(BaseInterfaceInputSpec):
     fractional_intensity = traits.Float(
         0.5, usedefault=True, desc="intensity threshold, 0 to 1; larger gives a smaller brain"
     )
+    smoothness = traits.Float(2.0, usedefault=True, desc="of our own surface")
+    iterations = traits.Int(1000, usedefault=True, desc="steps of our own surface")
 
 
 class _BETMaskOutputSpec(TraitedSpec):
@@ -50,9 +52,14 @@ class BETMask(SimpleInterface):
             check_whole_head(magnitude.shape, size)
             method, mask = "fsl", self._fsl_bet(runtime.cwd)
         else:
-            fraction = self.inputs.fractional_intensity
             method = "qsm-workflows"
-            mask = bet(magnitude, size, fractional_intensity=fraction)
+            mask = bet(
+                magnitude,
+                size,
+                fractional_intensity=self.inputs.fractional_intensity,
+                smoothness=self.inputs.smoothness,
+                iterations=self.inputs.iterations,
+            )
         self._results["out_mask"] = _images.save(
             mask, image, _images.output_path(runtime.cwd, "mask")
         )

@@ -66,8 +66,7 @@ class _RemovePhaseOffsetInputSpec(BaseInterfaceInputSpec):
     magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    smoothing = traits.Float(6.0, usedefault=True, desc="sigma that smooths the offset, mm")
-    bipolar = traits.Bool(False, usedefault=True, desc="odd and even echoes read in opposite ways")
+    smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offset, mm")
 
 
 class _RemovePhaseOffsetOutputSpec(TraitedSpec):
@@ -100,7 +99,6 @@ class RemovePhaseOffset(SimpleInterface):
             _images.load_mask(self.inputs.mask),
             voxel_size(image.affine),
             smoothing=self.inputs.smoothing,
-            bipolar=self.inputs.bipolar,
         )
         self._results["out_files"] = _save_echoes(corrected, image, runtime.cwd, "phase")
         return runtime
@@ -189,7 +187,7 @@ class FitEchoes(SimpleInterface):
 class _ReliabilityMaskInputSpec(BaseInterfaceInputSpec):
     residual = File(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    threshold = traits.Float(1.0, usedefault=True, desc="largest deviation kept, rad")
+    threshold = traits.Float(0.5, usedefault=True, desc="largest deviation kept, rad")
 
 
 class _ReliabilityMaskOutputSpec(TraitedSpec):

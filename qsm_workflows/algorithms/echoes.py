@@ -148,8 +148,7 @@ def remove_phase_offset(
     mask: ArrayLike,
     voxel_size: Triple,
     *,
-    smoothing: float = 6.0,
-    bipolar: bool = False,
+    smoothing: float = 4.0,
 ) -> list[FloatArray]:
     """Subtract the phase that was there at echo time zero.
 
@@ -164,16 +163,13 @@ def remove_phase_offset(
     magnitudes : sequence of (X, Y, Z) array_like
         Magnitude of each echo.
     echo_times : sequence of float
-        Echo times in seconds, ascending; two at least, three for `bipolar`.
+        Echo times in seconds, ascending; two at least.
     mask : (X, Y, Z) array_like
         Brain mask.
     voxel_size : (3,) sequence of float
         Voxel edge lengths in mm.
     smoothing : float
         Standard deviation of the Gaussian, in mm, that smooths the offset.
-    bipolar : bool
-        Whether odd and even echoes were read in opposite directions and so have
-        offsets of their own.
 
     Returns
     -------
@@ -191,29 +187,18 @@ def remove_phase_offset(
     """
     size, _ = check_geometry(voxel_size)
     times = check_echo_times(echo_times, len(phases))
-    step = 2 if bipolar else 1
-    if len(phases) <= step:
-        raise ValueError(f"removing the phase offset needs {step + 1} echoes, not {len(phases)}")
+    if len(times) < 2:
+        raise ValueError("removing the phase offset needs two echoes")
     if not smoothing > 0:
         raise ValueError(f"smoothing must be a positive length in mm, not {smoothing}")
     inside = check_mask(mask)
     wrapped = _check_echoes("phase", phases, inside.shape, len(times))
     signal = _check_echoes("magnitude", magnitudes, inside.shape, len(times))
-    evolved = unwrap_bestpath(_wrap(wrapped[step] - wrapped[0]), inside)
-    slope = evolved / (times[step] - times[0])
-    corrected = list(wrapped)
-    for first in range(step):
-        offset = np.where(inside, signal[first], 0) * np.exp(
-            1j * (wrapped[first] - slope * times[first])
-        )
-        smooth = np.angle(_gaussian(offset, smoothing / size))
-        for echo in range(first, len(times), step):
-            corrected[echo] = _wrap(wrapped[echo] - smooth)
-    return corrected
-
-
-def _gaussian(volume: NDArray[np.complexfloating], sigma: NDArray[np.float64]):
-    return ndimage.gaussian_filter(volume.astype(np.complex64), sigma, mode="constant")
+    evolved = unwrap_bestpath(_wrap(wrapped[1] - wrapped[0]), inside)
+    at_zero = wrapped[0] - evolved * np.float32(times[0] / (times[1] - times[0]))
+    offset = np.where(inside, signal[0], 0) * np.exp(1j * at_zero)
+    smooth = np.angle(ndimage.gaussian_filter(offset, smoothing / size, mode="constant"))
+    return [_wrap(phase - smooth) for phase in wrapped]
 
 
 @dataclass(frozen=True)
@@ -287,7 +272,7 @@ def fit_echoes(
 
 
 def reliability_mask(
-    residual: ArrayLike, mask: ArrayLike, voxel_size: Triple, *, threshold: float = 1.0
+    residual: ArrayLike, mask: ArrayLike, voxel_size: Triple, *, threshold: float = 0.5
 ) -> MaskArray:
     """Leave out of a mask where the echoes do not fit one field.
 

@@ -15,8 +15,12 @@ Points = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
-MIN_EXTENT = 100.0
-"""Shortest field of view, in mm, in which a whole adult head can be."""
+MIN_EXTENT = 80.0
+"""Shortest field of view, in mm, that is taken.
+
+Slabs cut from four heads had masks that agreed with that of the whole head to a Dice
+coefficient of 0.94 or more down to 80 mm, 0.89 at 60 mm and 0.5 at 40 mm.
+"""
 
 _SHADING, _NOISE = 30.0, 1.0  # mm, sigmas of what is taken for shading and for noise
 _SUBDIVISIONS = 4
@@ -27,10 +31,10 @@ _MAX_FOLDED = 0.005  # share of the mask that a surface may cover other than onc
 
 
 def check_whole_head(shape: tuple[int, ...], voxel_size: Triple) -> None:
-    """Refuse a field of view that cannot hold a whole head.
+    """Refuse a field of view in which brain extraction cannot be trusted.
 
-    A surface that grows from the centre of a head has nothing to stop at where the head
-    is cut off, and estimates centre, radius and intensities from the wrong tissue.
+    Of a thin slab, centre, radius and intensities are estimated from the wrong tissue,
+    and a surface that starts as a sphere does not reach its corners.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def check_whole_head(shape: tuple[int, ...], voxel_size: Triple) -> None:
     if min(extent) < MIN_EXTENT:
         raise ValueError(
             f"the field of view is {' × '.join(f'{length:.0f}' for length in extent)} mm: brain "
-            f"extraction needs the whole head, at least {MIN_EXTENT:.0f} mm along every axis; "
+            f"extraction needs at least {MIN_EXTENT:.0f} mm along every axis, best the whole head; "
             "give a brain mask (--mask), for instance one made on the full head"
         )
 

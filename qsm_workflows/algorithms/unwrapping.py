@@ -10,8 +10,6 @@ from skimage.restoration import unwrap_phase
 
 from .geometry import FloatArray, MaskArray, check_mask, check_volume
 
-_SEED = 0
-
 
 def unwrap_bestpath(phase: ArrayLike, mask: ArrayLike) -> FloatArray:
     """Unwrap phase along a path that visits reliable voxels first.
@@ -45,11 +43,24 @@ def unwrap_bestpath(phase: ArrayLike, mask: ArrayLike) -> FloatArray:
     wrapped = np.asarray(phase, dtype=float)
     if np.abs(wrapped).max() > np.pi + 1e-3:
         raise ValueError("phase must be in radians, within ±π; scale it first")
-    unwrapped = unwrap_phase(np.ma.array(wrapped, mask=~inside), rng=_SEED)
-    turns = np.where(inside, np.rint((unwrapped.filled(0) - wrapped) / (2 * np.pi)), 0)
-    parts, numbers = _connected_parts(inside)
-    turns -= _per_part(_turns_off(wrapped + 2 * np.pi * turns, parts, numbers), parts)
-    return np.where(inside, wrapped + 2 * np.pi * turns, 0).astype(np.float32)
+    parts = _ConnectedParts(inside)
+    turns = np.rint((_unwrap_cropped(wrapped, inside)[inside] - wrapped[inside]) / (2 * np.pi))
+    phases = wrapped[inside] + 2 * np.pi * turns
+    return parts.volume(phases - 2 * np.pi * parts.turns(phases))
+
+
+def _unwrap_cropped(wrapped: NDArray[np.float64], inside: MaskArray) -> NDArray[np.float64]:
+    """Unwrap the box round a mask and one voxel more.
+
+    scikit-image takes the reliability of a voxel from all its neighbours, masked or not,
+    and gives random ones to voxels at the border of the array, whatever its seed (up to
+    0.26): the margin keeps these outside the mask.
+    """
+    padded = np.pad(wrapped, 1, mode="reflect")
+    mask = np.pad(inside, 1)
+    box = tuple(slice(found.min() - 1, found.max() + 2) for found in np.nonzero(mask))
+    padded[box] = unwrap_phase(np.ma.array(padded[box], mask=~mask[box])).filled(0)
+    return padded[1:-1, 1:-1, 1:-1]
 
 
 def align_echoes(
@@ -83,29 +94,23 @@ def align_echoes(
         positive, or the shapes differ.
     """
     times = check_echo_times(echo_times, len(unwrapped))
-    phases = [check_volume(f"echo {i}", phase) for i, phase in enumerate(unwrapped, 1)]
-    inside = check_mask(mask, phases[0].shape)
+    inside = check_mask(mask)
     phases = [
-        np.where(inside, check_volume(f"echo {i}", phase, inside.shape), 0)
-        for i, phase in enumerate(phases, 1)
+        check_volume(f"echo {i}", phase, inside.shape)[inside].astype(float)
+        for i, phase in enumerate(unwrapped, 1)
     ]
-    if len(phases) == 1:
-        return phases
-    parts, numbers = _connected_parts(inside)
-    first, second = phases[:2]
-
-    def aligned(phase: FloatArray, expected: FloatArray) -> FloatArray:
-        turns = _turns_off(phase - expected, parts, numbers)
-        return np.where(inside, phase - 2 * np.pi * _per_part(turns, parts), 0).astype(np.float32)
-
-    second = aligned(second, first)
-    slope = (second - first) / (times[1] - times[0])
-    intercept = first - times[0] * slope
-    origin = 2 * np.pi * _per_part(_turns_off(intercept, parts, numbers), parts)
-    return [
-        aligned(phase, intercept - origin + slope * time)
-        for phase, time in zip(phases, times, strict=True)
-    ]
+    parts = _ConnectedParts(inside)
+    if len(phases) > 1:
+        first, second = phases[:2]
+        second = second - 2 * np.pi * parts.turns(second - first)
+        slope = (second - first) / (times[1] - times[0])
+        intercept = first - slope * times[0]
+        intercept -= 2 * np.pi * parts.turns(intercept)
+        phases = [
+            phase - 2 * np.pi * parts.turns(phase - intercept - slope * time)
+            for phase, time in zip(phases, times, strict=True)
+        ]
+    return [parts.volume(phase) for phase in phases]
 
 
 def check_echo_times(echo_times: Sequence[float], count: int) -> NDArray[np.float64]:
@@ -126,19 +131,22 @@ def check_echo_times(echo_times: Sequence[float], count: int) -> NDArray[np.floa
     return times
 
 
-def _connected_parts(mask: MaskArray) -> tuple[NDArray[np.int32], NDArray[np.int_]]:
-    """Number of the face-connected part that each voxel is in, and all numbers."""
-    parts, count = ndimage.label(mask)
-    return parts, np.arange(1, count + 1)
+class _ConnectedParts:
+    """Parts of a mask that are not connected by faces; values are one-dimensional."""
 
+    def __init__(self, mask: MaskArray) -> None:
+        self._mask = mask
+        labels, count = ndimage.label(mask)
+        self._labels = labels[mask]
+        self._numbers = np.arange(1, count + 1)
 
-def _turns_off(
-    phase: NDArray[np.floating], parts: NDArray[np.int32], numbers: NDArray[np.int_]
-) -> NDArray[np.float64]:
-    """Whole turns nearest to the median phase of each part."""
-    return np.rint(np.asarray(ndimage.median(phase, parts, numbers)) / (2 * np.pi))
+    def turns(self, phase: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Whole turns nearest to the median phase of the part that each voxel is in."""
+        medians = np.asarray(ndimage.median(phase, self._labels, self._numbers))
+        return np.rint(medians / (2 * np.pi))[self._labels - 1]
 
-
-def _per_part(values: NDArray[np.float64], parts: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Volume that holds, in each part, its value; zero outside."""
-    return np.concatenate([[0.0], values])[parts]
+    def volume(self, values: NDArray[np.floating]) -> FloatArray:
+        """Volume that holds the values inside the mask and zero outside."""
+        result = np.zeros(self._mask.shape, np.float32)
+        result[self._mask] = values
+        return result
