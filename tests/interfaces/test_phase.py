@@ -1,0 +1,148 @@
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsm_workflows.algorithms.units import radians_per_ppm
+from qsm_workflows.interfaces.phase import (
+    FitEchoes,
+    ReliabilityMask,
+    RemovePhaseOffset,
+    ScalePhase,
+    UnwrapBestPath,
+)
+
+B0 = 3.0
+ECHO_TIMES = [0.005, 0.010, 0.015]
+SHAPE = (20, 18, 14)
+AFFINE = np.array([[-1.5, 0, 0, 4], [0, 1.5, 0, -7], [0, 0, 2.0, 1], [0, 0, 0, 1]])
+
+
+def write(path, data, affine=AFFINE, dtype=np.float32):
+    nib.save(nib.Nifti1Image(np.asarray(data).astype(dtype), affine), path)
+    return str(path)
+
+
+def read(path):
+    image = nib.load(path)
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
+    return np.asarray(image.dataobj)
+
+
+def field():
+    x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
+    return 0.3 * x[:, None, None] - 0.2 * y[:, None] ** 2 + 0.1 * z
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """Magnitudes, stored phases (0…4095, offset 0.7 rad) and a mask, as files."""
+    stored, magnitudes = [], []
+    for number, time in enumerate(ECHO_TIMES, 1):
+        phase = 0.7 + radians_per_ppm(B0, time) * field()
+        integers = np.mod(np.rint((phase + np.pi) * 4096 / (2 * np.pi)), 4096)
+        stored.append(write(tmp_path / f"phase{number}.nii", integers, dtype=np.int16))
+        magnitudes.append(
+            write(tmp_path / f"mag{number}.nii", np.full(SHAPE, 1000 * np.exp(-20 * time)))
+        )
+    mask = np.zeros(SHAPE)
+    mask[1:-1, 1:-1, 1:-1] = 1
+    return stored, magnitudes, write(tmp_path / "mask.nii", mask, dtype=np.uint8)
+
+
+def test_chain_from_stored_phase_to_the_total_field(scan):
+    stored, magnitudes, mask = scan
+    scaled = ScalePhase(in_files=stored).run().outputs
+    assert scaled.units == "0..4095"
+    corrected = RemovePhaseOffset(
+        in_files=scaled.out_files, magnitudes=magnitudes, echo_times=ECHO_TIMES, mask=mask
+    ).run()
+    unwrapped = UnwrapBestPath(
+        in_files=corrected.outputs.out_files, echo_times=ECHO_TIMES, mask=mask
+    ).run()
+    assert len(unwrapped.outputs.out_files) == len(ECHO_TIMES)
+    fit = FitEchoes(
+        in_files=unwrapped.outputs.out_files,
+        magnitudes=magnitudes,
+        echo_times=ECHO_TIMES,
+        b0=B0,
+    ).run()
+    kept = ReliabilityMask(residual=fit.outputs.out_residual, mask=mask).run()
+    inside = read(mask) > 0
+    np.testing.assert_array_equal(read(kept.outputs.out_mask) > 0, inside)
+    np.testing.assert_allclose(read(fit.outputs.out_file)[inside], field()[inside], atol=2e-3)
+    assert read(fit.outputs.out_residual)[inside].max() < 0.01
+
+
+def test_sign_turns_the_field(scan):
+    stored = scan[0][0]
+    phase = read(ScalePhase(in_files=stored, units="0..4095").run().outputs.out_files)
+    minus = ScalePhase(in_files=stored, units="0..4095", sign=-1).run().outputs.out_files
+    np.testing.assert_allclose(np.exp(1j * read(minus)), np.exp(-1j * phase), atol=1e-6)
+
+
+def test_single_echo_goes_through_every_node(scan):
+    stored, magnitudes, mask = (scan[0][0], scan[1][0], scan[2])
+    phase = ScalePhase(in_files=stored, units="0..4095").run().outputs.out_files
+    same = RemovePhaseOffset(
+        in_files=phase, magnitudes=magnitudes, echo_times=ECHO_TIMES[:1], mask=mask
+    ).run()
+    assert same.outputs.out_files == phase
+    unwrapped = UnwrapBestPath(in_files=phase, echo_times=ECHO_TIMES[:1], mask=mask).run()
+    fit = FitEchoes(
+        in_files=unwrapped.outputs.out_files,
+        magnitudes=magnitudes,
+        echo_times=ECHO_TIMES[:1],
+        b0=B0,
+    ).run()
+    inside = read(mask) > 0
+    offset = 0.7 / radians_per_ppm(B0, ECHO_TIMES[0])
+    np.testing.assert_allclose(
+        read(fit.outputs.out_file)[inside], field()[inside] + offset, atol=1e-3
+    )
+
+
+def test_units_are_recognised_from_all_echoes_together(tmp_path):
+    # The first echo of a masked scan need not span the whole turn; the last one does.
+    quiet = np.linspace(1500, 2600, 1000).reshape(10, 10, 10)
+    full = np.linspace(0, 4095, 1000).reshape(10, 10, 10)
+    files = [write(tmp_path / "quiet.nii", quiet), write(tmp_path / "full.nii", full)]
+    outputs = ScalePhase(in_files=files).run().outputs
+    assert outputs.units == "0..4095"
+    np.testing.assert_allclose(
+        read(outputs.out_files[0]), quiet * 2 * np.pi / 4096 - np.pi, atol=1e-3
+    )
+    with pytest.raises(ValueError, match="not recognised"):
+        ScalePhase(in_files=files[0]).run()
+
+
+def test_int16_with_slope_is_scaled_first(tmp_path):
+    phase = np.linspace(-np.pi, np.pi, 1000).reshape(10, 10, 10)
+    image = nib.Nifti1Image(phase, AFFINE)
+    image.set_data_dtype(np.int16)  # nibabel stores a slope and an intercept
+    nib.save(image, tmp_path / "phase.nii")
+    outputs = ScalePhase(in_files=str(tmp_path / "phase.nii")).run().outputs
+    assert outputs.units == "rad"
+    np.testing.assert_allclose(np.exp(1j * read(outputs.out_files)), np.exp(1j * phase), atol=1e-3)
+
+
+def test_files_on_different_grids_are_named(scan, tmp_path):
+    stored, magnitudes, _ = scan
+    shifted = write(tmp_path / "shifted.nii", np.ones(SHAPE), AFFINE + np.eye(4) * [1, 0, 0, 0])
+    with pytest.raises(ValueError, match=r"shifted\.nii"):
+        ScalePhase(in_files=[*stored, shifted]).run()
+    with pytest.raises(ValueError, match=r"shifted\.nii"):
+        UnwrapBestPath(in_files=stored, echo_times=ECHO_TIMES, mask=shifted).run()
+    with pytest.raises(ValueError, match=r"shifted\.nii"):
+        FitEchoes(
+            in_files=stored,
+            magnitudes=[*magnitudes[:2], shifted],
+            echo_times=ECHO_TIMES,
+            b0=B0,
+        ).run()
