@@ -48,11 +48,14 @@ class NodeReport:
     ----------
     warnings : tuple of str
         What our own code warned of.
+    seconds : float or None
+        Time that the interface itself ran; None when it did not end.
     peak_gb : float or None
         Largest memory of the worker while it ran the node; None where the system does not tell.
     """
 
     warnings: tuple[str, ...] = ()
+    seconds: float | None = None
     peak_gb: float | None = None
 
 
@@ -129,7 +132,9 @@ def run_and_report(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, No
     _forget_peak_memory()
     try:
         result = run_node(node, updatehash, task)
-        return result, NodeReport(tuple(handler.messages), _peak_memory_gb())
+        runtime = getattr(result["result"], "runtime", None)
+        seconds = getattr(runtime, "duration", None)
+        return result, NodeReport(tuple(handler.messages), seconds, _peak_memory_gb())
     finally:
         logger.removeHandler(handler)
 

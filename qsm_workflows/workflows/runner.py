@@ -229,8 +229,9 @@ class _ScanLogs:
             return
         for warning in report.warnings:
             self._append(plan, f"warning: {_step(node.fullname)}: {warning}")
-        if report.peak_gb is not None:
-            self._append(plan, f"peak memory of {_step(node.fullname)}: {report.peak_gb:.2f} GB")
+        if report.seconds is not None and report.peak_gb is not None:
+            cost = f"{report.seconds:.2f} s, at most {report.peak_gb:.2f} GB"
+            self._append(plan, f"cost of {_step(node.fullname)}: {cost}")
 
     def report(self, failure: NodeFailure) -> ScanFailure:
         """Note a failure, keep its crash file with the logs and tell whose it is."""
