@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import fft, krylov, smv
 from .geometry import (
@@ -17,7 +17,7 @@ from .geometry import (
     check_volume,
 )
 
-_LEAST_DAMPING = 1e-4
+_LEAST_DAMPING = 3e-4
 """Keeps the preconditioner from blowing up the longest waves when λ is small."""
 
 
@@ -72,7 +72,7 @@ def resharp(
     voxel_size : (3,) sequence of float
         Voxel edge lengths in mm.
     radius : float
-        Radius of the sphere in mm, rounded to voxels, at least two along each axis.
+        Radius of the sphere in mm, rounded to voxels along each axis and at least two.
     tikhonov : float
         λ. Larger values remove more noise and shrink the local field.
     max_iterations : int
@@ -105,41 +105,37 @@ def resharp(
         raise ValueError(f"radius must be a positive length in mm, not {radius}")
     if not tikhonov >= 0:
         raise ValueError(f"tikhonov must be zero or positive, not {tikhonov}")
-    half_widths = _half_widths(radius, size)
-    kernel = smv.ellipsoid(half_widths)
-
     box = bounding_box(inside)
     x, y, z = inside[box].shape
+    half_widths = np.maximum(np.floor(radius / size + 0.5), 2)
+    if np.any(2 * half_widths + 1 > (x, y, z)):
+        raise ValueError(_too_large(radius, (x, y, z), size))
     # Zeros as wide as the sphere keep it from reaching across to the opposite face.
-    grid = fft.padded_shape((x, y, z), (1.0, 1.0, 1.0), float(max(half_widths)))
-    mean = smv.transfer(kernel, grid, device)
-    covered = fft.inverse(fft.forward(fft.to_tensor(inside[box], device), grid) * mean, grid, grid)
-    # Less than the weight of one voxel may be missing.
-    eroded = (covered > 1 - 0.5 * float(kernel.max())).to(torch.float32)
-    if not eroded.any():
-        raise ValueError(
-            f"no sphere of {radius} mm fits into the mask, which spans "
-            f"{' × '.join(f'{n * s:.0f}' for n, s in zip((x, y, z), size, strict=True))} mm; "
-            "use a smaller radius or a thicker slab"
-        )
+    grid = fft.padded_shape((x, y, z), (1.0, 1.0, 1.0), float(half_widths.max()))
 
-    high_pass = 1 - mean
+    def filtered(volume: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+        return fft.inverse(fft.forward(volume, grid).mul_(transfer), grid, grid)
+
+    sphere = smv.ellipsoid(half_widths)
+    covered = filtered(fft.to_tensor(inside[box], device), smv.transfer(sphere, grid, device))
+    eroded = (covered > np.count_nonzero(sphere) - 0.5).to(torch.float32)
+    if not eroded.any():
+        raise ValueError(_too_large(radius, (x, y, z), size))
+
+    high_pass = 1 - smv.transfer(smv.mean_kernel(sphere, size), grid, device)
     squared = high_pass**2
     approximate_inverse = 1 / (squared + max(tikhonov, _LEAST_DAMPING))
 
-    def filtered(volume: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
-        return fft.inverse(fft.forward(volume, grid).mul_(transfer), grid, grid).mul_(eroded)
-
     masked_field = fft.to_tensor(np.where(inside[box], field[box], 0), device)
     dual = krylov.conjugate_gradient(
-        lambda y: filtered(y, squared).add_(y, alpha=tikhonov),
-        filtered(masked_field, high_pass),
+        lambda y: filtered(y, squared).mul_(eroded).add_(y, alpha=tikhonov),
+        filtered(masked_field, high_pass).mul_(eroded),
         tolerance=tolerance,
         max_iterations=max_iterations,
-        precondition=lambda y: filtered(y, approximate_inverse),
+        precondition=lambda y: filtered(y, approximate_inverse).mul_(eroded),
         name="RESHARP",
     )
-    local = filtered(dual, high_pass)
+    local = filtered(dual, high_pass).mul_(eroded)
 
     local_field = np.zeros(inside.shape, np.float32)
     local_field[box] = fft.to_array(local[:x, :y, :z])
@@ -148,6 +144,10 @@ def resharp(
     return local_field, eroded_mask
 
 
-def _half_widths(radius: float, voxel_size: Triple) -> NDArray[np.float64]:
-    """Semi-axes of the sphere in whole voxels, halves rounded up, at least two."""
-    return np.maximum(np.floor(radius / np.asarray(voxel_size) + 0.5), 2.0)
+def _too_large(radius: float, shape: fft.Shape3, voxel_size: Triple) -> str:
+    """Message for a sphere that fits nowhere."""
+    extent = " × ".join(f"{n * s:.0f}" for n, s in zip(shape, voxel_size, strict=True))
+    return (
+        f"no sphere of {radius} mm fits into the mask, which spans {extent} mm; "
+        "use a smaller radius or a thicker slab"
+    )

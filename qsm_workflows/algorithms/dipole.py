@@ -37,18 +37,19 @@ def dipole_kernel(
     axes = fft.frequencies(shape, size, device)
     squared = sum(k**2 for k in axes)
     squared[0, 0, 0] = 1
-    # The grid holds the Nyquist frequency of an even axis with one sign only, so there
-    # −k is found with other components than negated ones. With an oblique B0 the two
-    # have different D; their mean is what keeps the operator real and symmetric.
-    mirrored = [-k for k in axes]
+    along = [k * b for k, b in zip(axes, direction, strict=True)]
+    # The grid holds both signs of an even axis's Nyquist frequency in one place. D there is
+    # the mean over the signs, in which products with other axes cancel: that keeps the
+    # operator real, symmetric and indifferent to flips of the image.
+    crossing = [component.clone() for component in along]
     for axis, n in enumerate(shape):
         if n % 2 == 0:
-            nyquist = [0, 0, 0]
-            nyquist[axis] = n // 2
-            mirrored[axis][tuple(nyquist)] *= -1
-    along = sum(k * b for k, b in zip(axes, direction, strict=True))
-    along_mirrored = sum(k * b for k, b in zip(mirrored, direction, strict=True))
-    kernel = 1 / 3 - (along**2 + along_mirrored**2) / (2 * squared)
+            crossing[axis].select(axis, n // 2).zero_()
+    pairs = zip(along, crossing, strict=True)
+    along_squared = sum(crossing) ** 2 + sum(all_**2 - crossed**2 for all_, crossed in pairs)
+    kernel = 1 / 3 - along_squared / squared
+    # At the magic angle rounding must not decide the sign.
+    kernel[kernel.abs() < 1e-12] = 0
     kernel[0, 0, 0] = 0
     return kernel.to(torch.float32)
 

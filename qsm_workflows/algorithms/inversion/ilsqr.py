@@ -9,6 +9,9 @@ from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .direct import inverse_kernel
 from .problem import DipoleProblem
 
+_SMOOTHING_RADIUS = 3.0
+"""Radius in mm of the sphere that FastQSM averages over."""
+
 
 def ilsqr(
     local_field: ArrayLike,
@@ -27,7 +30,9 @@ def ilsqr(
     found as the part of the solution that lies in that cone and changes across borders
     that a second, robust estimate (FastQSM) does not have, and are subtracted.
 
-    The result is proportional to the field: all thresholds are percentiles.
+    The result is proportional to the field: all thresholds are percentiles. Those of the
+    derivatives are of signed values, as in the published implementation that the tests
+    compare with, so that an image and its mirror image differ a little.
 
     Parameters
     ----------
@@ -97,8 +102,9 @@ def fast_qsm(problem: DipoleProblem) -> torch.Tensor:
     magnitude = problem.kernel.double().abs() ** 0.001
     low, high = _percentiles(problem.full_grid(magnitude), (1.0, 30.0))
     trusted = ((magnitude - low) / (high - low)).clamp(0, 1).float()
-    radius = 3.0 / np.asarray(problem.voxel_size)
-    smooth = smv.transfer(smv.ellipsoid(radius), problem.grid.shape, problem.field.device)
+    sphere = smv.ellipsoid(_SMOOTHING_RADIUS / np.asarray(problem.voxel_size))
+    kernel = smv.mean_kernel(sphere, problem.voxel_size)
+    smooth = smv.transfer(kernel, problem.grid.shape, problem.field.device)
     # Near the cone the spectrum is replaced by that of the smoothed volume.
     mixing = trusted + (1 - trusted) * smooth
     spectrum = problem.transform(problem.field)

@@ -1,0 +1,97 @@
+"""What holds for every dipole inversion."""
+
+import numpy as np
+import pytest
+
+from qsm_workflows.algorithms.inversion.direct import tkd
+from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+from qsm_workflows.algorithms.inversion.medi import medi
+from qsm_workflows.algorithms.metrics import correlation, nrmse
+
+METHODS = ("tkd", "ilsqr", "medi")
+
+
+def invert(method, field, mask, magnitude, voxel_size, b0_dir, **keywords):
+    if method == "medi":
+        return medi(field, mask, magnitude, voxel_size, b0_dir, max_outer=3, **keywords)
+    return {"tkd": tkd, "ilsqr": ilsqr}[method](field, mask, voxel_size, b0_dir, **keywords)
+
+
+@pytest.fixture(scope="module")
+def maps(head):
+    """χ of every method; the tests must not change them."""
+    return {
+        method: invert(method, head.local_field, head.mask, head.magnitude, *head[4:], pad=20)
+        for method in METHODS
+    }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_susceptibility_is_found(head, maps, method):
+    assert maps[method].dtype == np.float32
+    assert not maps[method][~head.mask].any()
+    assert (
+        correlation(maps[method], head.chi, head.mask)
+        > {"tkd": 0.8, "ilsqr": 0.7, "medi": 0.9}[method]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_axes_may_be_permuted(head, maps, method):
+    """Image, voxels and B0 turned together by 120° about (1, 1, 1): x → y → z → x."""
+    order = (2, 0, 1)
+    volumes = [volume.transpose(order) for volume in (head.local_field, head.mask, head.magnitude)]
+    size, direction = (tuple(vector[i] for i in order) for vector in head[4:])
+    turned = invert(method, *volumes, size, direction, pad=20)
+    # The padded grids differ in nothing, the order of summation does.
+    assert nrmse(turned, maps[method].transpose(order), volumes[1]) < 5e-3
+
+
+@pytest.mark.parametrize("method", ["tkd", "medi"])
+def test_a_quarter_turn_of_head_and_b0(head, maps, method):
+    volumes = [
+        np.rot90(volume, axes=(0, 2)) for volume in (head.local_field, head.mask, head.magnitude)
+    ]
+    x, y, z = head.b0_dir
+    size = head.voxel_size[::-1]
+    turned = invert(method, *volumes, size, (-z, y, x), pad=20)
+    # Forward differences become backward ones, so that edges fall a voxel elsewhere; iLSQR
+    # even weighs rising and falling edges differently.
+    tolerance = {"tkd": 1e-4, "medi": 0.15}[method]
+    assert nrmse(turned, np.rot90(maps[method], axes=(0, 2)), volumes[1]) < tolerance
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_empty_image_around_the_mask_changes_nothing(head, maps, method):
+    margin = ((5, 0), (2, 9), (11, 3))
+    volumes = [np.pad(v, margin) for v in (head.local_field, head.mask, head.magnitude)]
+    wider = invert(method, *volumes, *head[4:], pad=20)
+    np.testing.assert_array_equal(wider[5:, 2:-9, 11:-3], maps[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_field_outside_the_mask_is_not_used(head, maps, method):
+    elsewhere = np.where(head.mask, head.local_field, 7.0)
+    again = invert(method, elsewhere, head.mask, head.magnitude, *head[4:], pad=20)
+    np.testing.assert_array_equal(again, maps[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_padding_matters_for_a_slab(head, method):
+    """Without zeros the ends of the slab act on each other."""
+    slab = [v[:, :, 9:18] for v in (head.local_field, head.mask, head.magnitude)]
+    padded, periodic = (invert(method, *slab, *head[4:], pad=pad) for pad in (30, 0))
+    assert nrmse(periodic, padded, slab[1]) > 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bad_input_is_refused(head, method):
+    field, mask, magnitude = head.local_field, head.mask, head.magnitude
+    with pytest.raises(ValueError, match="local_field has shape"):
+        invert(method, field[1:], mask, magnitude, *head[4:])
+    with pytest.raises(ValueError, match="mask is empty"):
+        invert(method, field, mask & False, magnitude, *head[4:])
+    with pytest.raises(ValueError, match="zero everywhere"):
+        invert(method, field * 0, mask, magnitude, *head[4:])
+    with pytest.raises(ValueError, match="pad"):
+        invert(method, field, mask, magnitude, *head[4:], pad=-1)

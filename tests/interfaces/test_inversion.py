@@ -1,0 +1,138 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from nipype.pipeline import engine as pe
+from scipy.spatial.transform import Rotation
+
+from qsm_workflows.algorithms.dipole import forward_field
+from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+from qsm_workflows.algorithms.inversion.cosmos import cosmos
+from qsm_workflows.algorithms.inversion.direct import tkd
+from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+from qsm_workflows.algorithms.inversion.medi import medi
+from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, MEDI, TKD
+
+
+@pytest.fixture
+def volumes():
+    """Volumes of an oblique acquisition, by name."""
+    shape = (18, 17, 15)
+    chi = np.zeros(shape, np.float32)
+    chi[6:11, 7:12, 5:9] = 0.1
+    mask = np.zeros(shape, bool)
+    mask[2:-2, 2:-2, 2:-2] = True
+    return {
+        "field": forward_field(chi, voxel_size(affine()), b0_direction(affine())) * mask,
+        "mask": mask.astype(np.uint8),
+        "magnitude": (100 + 50 * (chi > 0) + np.random.default_rng(0).random(shape)) * mask,
+        "noise": np.random.default_rng(1).uniform(0.5, 2, shape),
+    }
+
+
+@pytest.fixture
+def files(volumes, tmp_path):
+    paths = {}
+    for name, volume in volumes.items():
+        kind = np.uint8 if name == "mask" else np.float32
+        volumes[name] = volume.astype(kind)
+        paths[name] = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(volumes[name], affine()), paths[name])
+    return paths
+
+
+def affine():
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xy", (25, 10), degrees=True).as_matrix() * (1, 1, 1.5)
+    matrix[:3, 3] = (-90, 20, 5)
+    # As precise as a file holds it: iterations amplify the last digits.
+    return matrix.astype(np.float32).astype(float)
+
+
+def run(node, tmp_path):
+    image = nib.load(node.run(cwd=str(tmp_path)).outputs.out_file)
+    np.testing.assert_allclose(image.affine, affine(), atol=1e-5)
+    assert image.get_data_dtype() == np.float32
+    return np.asarray(image.dataobj)
+
+
+@pytest.mark.parametrize(
+    ("interface", "function", "keywords"),
+    [
+        (TKD, tkd, {"threshold": 0.3, "pad": 5.0}),
+        (TKD, tkd, {}),
+        (ILSQR, ilsqr, {"tolerance": 0.1, "max_iterations": 7, "pad": 0.0}),
+        (ILSQR, ilsqr, {}),
+    ],
+)
+def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, function, keywords):
+    chi = run(interface(in_file=files["field"], mask=files["mask"], **keywords), tmp_path)
+    expected = function(
+        volumes["field"], volumes["mask"], voxel_size(affine()), b0_direction(affine()), **keywords
+    )
+    np.testing.assert_allclose(chi, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {},
+        {
+            "regularisation": 100.0,
+            "b0": 7.0,
+            "delta_te": 0.003,
+            "merit": True,
+            "edge_fraction": 0.5,
+            "max_outer": 2,
+            "pad": 8.0,
+        },
+    ],
+)
+def test_medi_node(files, volumes, tmp_path, keywords):
+    node = MEDI(
+        in_file=files["field"],
+        mask=files["mask"],
+        magnitude=files["magnitude"],
+        noise=files["noise"],
+        **keywords,
+    )
+    expected = medi(
+        volumes["field"],
+        volumes["mask"],
+        volumes["magnitude"],
+        voxel_size(affine()),
+        b0_direction(affine()),
+        noise=volumes["noise"],
+        **keywords,
+    )
+    np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)
+
+
+def test_cosmos_node(files, volumes, tmp_path):
+    directions = [(0.0, 0.0, 1.0), (0.6, 0.0, 0.8)]
+    node = COSMOS(
+        in_files=[files["field"]] * 2, masks=[files["mask"]] * 2, b0_dirs=directions, pad=4.0
+    )
+    expected = cosmos(
+        [volumes["field"]] * 2, volumes["mask"], voxel_size(affine()), directions, pad=4.0
+    )
+    np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", ["mask", "magnitude", "noise"])
+def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong):
+    nib.save(nib.Nifti1Image(volumes[wrong][1:], affine()), files[wrong])
+    node = MEDI(
+        in_file=files["field"],
+        **{name: files[name] for name in ("mask", "magnitude", "noise")},
+    )
+    with pytest.raises(ValueError, match="bring both to one grid"):
+        node.run(cwd=str(tmp_path))
+
+
+def test_threads_and_device_do_not_change_the_hash(files):
+    def digest(**keywords):
+        node = pe.Node(TKD(in_file=files["field"], mask=files["mask"], **keywords), "node")
+        return node.inputs.get_hashval()[1]
+
+    assert digest() == digest(num_threads=4, device="cuda")
+    assert digest() != digest(pad=0.0)
