@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
+from .dataset import is_own_output
 from .labels import Label, read_label_table
 from .scan import Scan, parse_name
 
@@ -106,7 +107,8 @@ class _Search:
         self._candidates = [
             path
             for dataset in sorted((root / "derivatives").glob("*/"))
-            if dataset.resolve() != exclude
+            # The masks of an earlier run are results, not something that came with the scan.
+            if dataset.resolve() != exclude and not is_own_output(dataset)
             for path in sorted((dataset / scan.folder / "anat").glob("*.nii*"))
         ]
 

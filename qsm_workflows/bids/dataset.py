@@ -45,7 +45,7 @@ def write_dataset(provenance: Provenance) -> None:
             f"the output folder {provenance.out_dir} is the raw dataset; choose another"
         )
     raw = Path(os.path.relpath(provenance.bids_dir, provenance.out_dir)).as_posix()
-    _refuse_foreign(derivatives.description)
+    _refuse_foreign(provenance.out_dir)
     write_json(
         derivatives.description,
         {
@@ -67,17 +67,20 @@ def write_dataset(provenance: Provenance) -> None:
     write_text(provenance.out_dir / "README.md", _README)
 
 
-def _refuse_foreign(description: Path) -> None:
-    """Refuse to write into a dataset that another program made."""
-    if not description.exists():
-        return
+def is_own_output(folder: Path) -> bool:
+    """Whether a folder is the output dataset of an earlier run."""
+    description = Derivatives(folder).description
     try:
         makers = json.loads(description.read_text(encoding="utf-8")).get("GeneratedBy", [])
-        names = [maker.get("Name") for maker in makers]
+        return "qsm-workflows" in [maker.get("Name") for maker in makers]
     except (OSError, ValueError, AttributeError):
-        names = []
-    if "qsm-workflows" not in names:
+        return False
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to write into a dataset that another program made."""
+    if Derivatives(folder).description.exists() and not is_own_output(folder):
         raise ValueError(
-            f"{description.parent} holds a dataset that qsm-workflows did not write; "
-            "choose another output folder"
+            f"{folder} holds a dataset that qsm-workflows did not write; choose another output "
+            "folder"
         )

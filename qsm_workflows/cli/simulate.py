@@ -1,8 +1,6 @@
 """``qsm-wf simulate``: digital heads as a BIDS dataset."""
 
 import argparse
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,15 +79,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def main(args: argparse.Namespace) -> int:
     """Run ``qsm-wf simulate``; returns the exit status."""
-    try:
-        _simulate(args)
-    except (ValueError, OSError) as error:
-        print(f"qsm-wf simulate: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _simulate(args: argparse.Namespace) -> None:
     # Imported here, so that `qsm-wf --help` need not load torch.
     from qsm_workflows.phantom.dataset import (
         check_output,
@@ -107,7 +96,7 @@ def _simulate(args: argparse.Namespace) -> None:
         start = time.monotonic()
         head = make_head(number)
         if number == 1:
-            start_dataset(args.out, head.label_table, shlex.join(["qsm-wf", *sys.argv[1:]]))
+            start_dataset(args.out, head.label_table, args.command_line)
         write_subject(
             args.out,
             participant,
@@ -120,6 +109,7 @@ def _simulate(args: argparse.Namespace) -> None:
         print(f"{participant}: {time.monotonic() - start:.0f} s", flush=True)
     finish_dataset(args.out, participants)
     print(args.out)
+    return 0
 
 
 def _head_maker(args: argparse.Namespace) -> Callable[[int], "Head"]:

@@ -53,7 +53,7 @@ def start_dataset(
         If `folder` is not empty.
     """
     check_output(folder)
-    generator: dict[str, Any] = {"Name": "qsm-workflows", "Version": __version__}
+    generator: dict[str, Any] = {"Name": "qsm-wf simulate", "Version": __version__}
     if command_line:
         generator["Description"] = command_line
     common = {"BIDSVersion": BIDS_VERSION, "License": "CC0", "GeneratedBy": [generator]}

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from qsm_workflows.bids.companions import find_companions
+from qsm_workflows.bids.dataset import write_dataset
 from qsm_workflows.bids.index import index_dataset
 from qsm_workflows.bids.labels import Label
+from qsm_workflows.bids.sidecars import Provenance
 
 ONES = np.ones((8, 8, 8), np.uint8)
 TABLE = "index\tname\themisphere\n1\tpallidum\tL\n2\tpallidum\tR\n"
@@ -42,6 +44,15 @@ def test_the_output_folder_is_left_out(dataset):
     scan, out = only_scan(dataset), dataset.root / ".." / "raw" / "derivatives" / "out"
     assert find_companions(scan, dataset.root).mask is not None
     assert find_companions(scan, dataset.root, exclude=out).mask is None
+
+
+def test_outputs_of_another_run_are_left_out(dataset):
+    dataset.scan("sub-01", echoes=1)
+    dataset.image("derivatives/first/sub-01/anat/sub-01_desc-brain_mask.nii.gz", ONES)
+    scan, earlier = only_scan(dataset), dataset.root / "derivatives" / "first"
+    assert find_companions(scan, dataset.root).mask is not None
+    write_dataset(Provenance(dataset.root, earlier, "qsm-wf run"))
+    assert find_companions(scan, dataset.root).mask is None
 
 
 def test_the_name_that_says_most_is_taken_and_told(dataset):

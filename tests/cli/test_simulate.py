@@ -1,15 +1,10 @@
-import argparse
-
 import pytest
 
-from qsm_workflows.cli import simulate
+from qsm_workflows.cli.main import main
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
-    simulate.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["simulate", *map(str, arguments)])
-    return args.func(args)
+    return main(["simulate", *map(str, arguments)])
 
 
 def test_a_voxel_size_alone_keeps_the_field_of_view(tmp_path):
@@ -36,7 +31,7 @@ def test_a_voxel_size_alone_keeps_the_field_of_view(tmp_path):
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, arguments, message):
     out = tmp_path / "out"
-    assert run(out, *arguments) == 1
+    assert run(out, *arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
@@ -45,7 +40,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, arguments, m
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path, capsys):
     (tmp_path / "scan.nii").touch()
-    assert run(tmp_path) == 1
+    assert run(tmp_path) == 2
     assert "not empty" in capsys.readouterr().err
 
 
