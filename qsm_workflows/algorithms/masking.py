@@ -26,7 +26,7 @@ _SHADING, _NOISE = 30.0, 1.0  # mm, sigmas of what is taken for shading and for 
 _SUBDIVISIONS = 4
 _INWARD, _OUTWARD = 7.0, 3.0  # mm searched for the darkest and the brightest intensity
 _MIN_RADIUS, _MAX_RADIUS = 3.33, 10.0  # mm, curvatures between which smoothing sets in
-_MAX_PASSES = 4
+_MAX_PASSES = 3
 _MAX_FOLDED = 0.005  # share of the mask that a surface may cover other than once
 
 
@@ -121,7 +121,10 @@ def bet(
             break
         _log.info("the brain surface folds over itself; smoothing it more")
     else:
-        _log.warning("the brain surface still folds over itself; check the mask")
+        _log.warning(
+            "the brain surface folds over itself and may have left the brain: look at the mask; "
+            "raise fractional_intensity or smoothness, or give a mask (--mask)"
+        )
     if not mask.any():
         raise ValueError("no brain found in the magnitude; give a brain mask (--mask)")
     return mask
