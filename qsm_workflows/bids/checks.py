@@ -46,15 +46,25 @@ def check_scan(
     list of Problem
         Empty when all is well.
     """
-    found = Problems()
-    _check_timing(scan, found)
-    check_consistency(scan, found)
-    _check_images(scan, found)
+    found = _examine_files(scan)
     if companions is not None:
         check_companions(companions, reference, found)
     if companions is None or companions.mask is None:
         _check_extraction(found)
     return found.problems
+
+
+def check_files(scan: Scan) -> list[Problem]:
+    """Look for faults of a scan's own images and sidecars; see :func:`check_scan`."""
+    return _examine_files(scan).problems
+
+
+def _examine_files(scan: Scan) -> Problems:
+    found = Problems()
+    _check_timing(scan, found)
+    check_consistency(scan, found)
+    _check_images(scan, found)
+    return found
 
 
 def _check_timing(scan: Scan, found: Problems) -> None:

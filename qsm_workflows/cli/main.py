@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from qsm_workflows import __version__
 
-from . import check, run, simulate
+from . import check, import_nifti, run, simulate
 
-_COMMANDS = (run, check, simulate)
+_COMMANDS = (run, check, import_nifti, simulate)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,1 @@
+"""From what the scanner gave, NIfTI or DICOM, to a raw BIDS dataset."""

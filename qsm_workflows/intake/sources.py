@@ -1,0 +1,280 @@
+"""Which NIfTI files make up which scan: patterns, or a small mapping file."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from glob import glob
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from qsm_workflows.bids.names import sidecar_path
+from qsm_workflows.bids.scan import strip_key
+
+KINDS = ("magnitude", "phase", "complex", "real", "imaginary")
+"""What a file may hold."""
+
+_COMPLETE = ({"magnitude", "phase"}, {"complex"}, {"real", "imaginary"})
+
+_PLACEHOLDERS = {"subject": "sub", "session": "ses", "acquisition": "acq", "run": "run"}
+_ECHO = "echo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is said of scans beside their images; None where nothing is said.
+
+    Attributes
+    ----------
+    te : tuple of float or None
+        Echo times in seconds.
+    b0 : float or None
+        Field strength in tesla.
+    phase_units : str
+        As :func:`qsm_workflows.intake.volumes.to_radians` takes them.
+    phase_sign : int or None
+    manufacturer : str or None
+    b0_dir : tuple of float or None
+        B0 in voxel axes, for images that have lost their orientation.
+    """
+
+    te: tuple[float, ...] | None = None
+    b0: float | None = None
+    phase_units: str = "auto"
+    phase_sign: int | None = None
+    manufacturer: str | None = None
+    b0_dir: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("te", "b0_dir"):
+            value = getattr(self, name)
+            if value is not None and not all(_is_number(x) for x in value):
+                raise ValueError(f"{name} must be numbers, not {list(value)}")
+        if self.b0 is not None and not _is_number(self.b0):
+            raise ValueError(f"b0 must be a number, in tesla, not {self.b0!r}")
+        if self.phase_sign not in (None, 1, -1):
+            raise ValueError(f"the phase sign must be 1 or -1, not {self.phase_sign!r}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one scan.
+
+    Attributes
+    ----------
+    entities : dict
+        BIDS labels by key.
+    files : dict
+        Paths by kind, echoes in order.
+    facts : Facts
+    """
+
+    entities: dict[str, str]
+    files: dict[str, list[Path]]
+    facts: Facts = field(default_factory=Facts)
+
+
+def find_sources(
+    patterns: Mapping[str, Sequence[str]],
+    entities: Mapping[str, str],
+    facts: Facts,
+    folder: Path = Path(),
+) -> list[Source]:
+    """Find the scans that patterns mean.
+
+    Parameters
+    ----------
+    patterns : mapping
+        Paths by kind, with the wildcards ``*``, ``?``, ``**`` and the placeholders
+        ``{subject}``, ``{session}``, ``{acquisition}``, ``{run}`` (labels without keys)
+        and ``{echo}`` (a number).
+    entities : mapping
+        BIDS labels by key, for what no placeholder says.
+    facts : Facts
+    folder : Path
+        What relative paths are relative to.
+
+    Raises
+    ------
+    ValueError
+        If a kind is missing, a pattern matches nothing, or a scan lacks a kind that
+        others have.
+    """
+    given = {kind for kind, texts in patterns.items() if texts}
+    if given not in _COMPLETE:
+        ways = ", or ".join(" and ".join(sorted(kinds, reverse=True)) for kinds in _COMPLETE)
+        raise ValueError(f"give {ways} images; given: {', '.join(sorted(given)) or 'none'}")
+    labels = {key: strip_key(key, label) for key, label in entities.items()}
+    scans: dict[tuple[tuple[str, str], ...], dict[str, list[Path]]] = {}
+    for kind in sorted(given):
+        for text in patterns[kind]:
+            for key, paths in _match(text, labels, folder).items():
+                scans.setdefault(key, {}).setdefault(kind, []).extend(paths)
+    for key, files in scans.items():
+        for kind in sorted(given - files.keys()):
+            name = ", ".join(f"{k}-{label}" for k, label in key)
+            raise ValueError(f"there are {sorted(files)[0]} images of {name}, but no {kind} images")
+    return [Source(dict(key), files, facts) for key, files in sorted(scans.items())]
+
+
+def read_mapping(path: Path) -> list[Source]:
+    """Read a mapping file: options for all scans, then one table ``[[scan]]`` for each.
+
+    Raises
+    ------
+    ValueError
+        If it is not TOML or says something that is not understood.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as TOML: {error}") from error
+    tables = content.pop("scan", None)
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError(f"{path} has no table [[scan]] with the files of a scan")
+    common = _facts(content, Facts(), path)
+    sources = []
+    for number, table in enumerate(tables, 1):
+        place = f"{path}, scan {number}"
+        entities = {
+            _PLACEHOLDERS[name]: str(table.pop(name)) for name in _PLACEHOLDERS if name in table
+        }
+        patterns = {kind: _texts(table.pop(kind), place) for kind in KINDS if kind in table}
+        try:
+            facts = _facts(table, common, place)
+            sources += find_sources(patterns, entities, facts, path.parent)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+    return sources
+
+
+def with_sidecars(source: Source) -> tuple[Facts, dict[str, Any]]:
+    """Facts of a scan, completed from the JSON files beside its images.
+
+    Returns
+    -------
+    facts : Facts
+    metadata : dict
+        Other fields of the first sidecar that a run or the checks make use of.
+
+    Raises
+    ------
+    ValueError
+        If a JSON file cannot be read, or echo times and field strength are not known.
+    """
+    paths = next(iter(source.files.values()))
+    sidecars = [_read_json(sidecar_path(path)) for path in paths]
+    first = sidecars[0]
+    facts = source.facts
+    times = [sidecar["EchoTime"] for sidecar in sidecars if "EchoTime" in sidecar]
+    if facts.te is None and len(times) == len(paths):
+        facts = replace(facts, te=tuple(times))
+    if facts.b0 is None:
+        facts = replace(facts, b0=first.get("MagneticFieldStrength"))
+    if facts.manufacturer is None:
+        facts = replace(facts, manufacturer=first.get("Manufacturer"))
+    if facts.phase_sign is None:
+        facts = replace(facts, phase_sign=first.get("PhaseSign"))
+    if facts.te is None:
+        raise ValueError(f"the echo times of {paths[0]} are not known; give --te, in seconds")
+    if facts.b0 is None:
+        raise ValueError(f"the field strength of {paths[0]} is not known; give --b0, in tesla")
+    kept = ("ImagingFrequency", "RepetitionTime", "FlipAngle", "ManufacturersModelName")
+    return facts, {key: first[key] for key in kept if key in first}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _match(
+    text: str, labels: Mapping[str, str], folder: Path
+) -> dict[tuple[tuple[str, str], ...], list[Path]]:
+    """Files of a pattern by the entities of their scan, echoes in order."""
+    pattern = str(folder / text)
+    expression = re.compile(_expression(pattern))
+    found: dict[tuple[tuple[str, str], ...], list[tuple[Any, str]]] = {}
+    # Brackets are no wildcards here: they are common in folder names.
+    wildcards = re.sub(r"\{\w*\}", "*", pattern.replace("[", "[[]"))
+    for name in glob(wildcards, recursive=True):
+        match = expression.fullmatch(name)
+        if match is None or not Path(name).is_file():
+            continue
+        words = match.groupdict()
+        echo = int(words.pop(_ECHO, None) or 0)
+        entities = {**labels, **{_PLACEHOLDERS[key]: label for key, label in words.items()}}
+        if "sub" not in entities:
+            raise ValueError(f"{text}: whose scan is it? Give --subject, or use {{subject}}")
+        found.setdefault(tuple(sorted(entities.items())), []).append(((echo, _natural(name)), name))
+    if not found:
+        raise ValueError(f"{text} matches no file in {folder.absolute()}")
+    return {key: [Path(name) for _, name in sorted(files)] for key, files in found.items()}
+
+
+def _expression(pattern: str) -> str:
+    """Regular expression of a pattern with wildcards and placeholders."""
+    seen: set[str] = set()
+
+    def translate(token: str) -> str:
+        name = token.strip("{}")
+        if token in seen:
+            return f"(?P={name})"
+        if token == f"{{{_ECHO}}}":
+            seen.add(token)
+            return f"(?P<{_ECHO}>[0-9]+)"
+        if name in _PLACEHOLDERS:
+            seen.add(token)
+            return f"(?P<{name}>[0-9a-zA-Z]+)"
+        known = ", ".join(f"{{{key}}}" for key in (*_PLACEHOLDERS, _ECHO))
+        raise ValueError(f"{token} of {pattern} is not one of {known}")
+
+    wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\{\w*\}|\*\*/|\*\*|\*|\?)", pattern)
+    literal, tokens = pieces[::2], pieces[1::2]
+    return "".join(
+        re.escape(text) + (wildcards.get(token) or translate(token) if token else "")
+        for text, token in zip_longest(literal, tokens, fillvalue="")
+    )
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Key that sorts e10 after e9."""
+    words = re.split(r"([0-9]+)", name)
+    return [(1, int(word), "") if word.isdigit() else (0, 0, word) for word in words]
+
+
+def _facts(table: Mapping[str, Any], common: Facts, place: object) -> Facts:
+    """Facts that a table of a mapping file states."""
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    known = {item.name for item in fields(Facts)}
+    for name in values.keys() - known:
+        raise ValueError(
+            f"{place}: {name!r} is not understood; known are "
+            f"{', '.join(sorted({*known, *KINDS, *_PLACEHOLDERS}))}"
+        )
+    for name in ("te", "b0_dir"):
+        if name in values:
+            value = values[name]
+            values[name] = tuple(value) if isinstance(value, list) else (value,)
+    if "phase_units" in values:
+        values["phase_units"] = str(values["phase_units"])
+    return replace(common, **values)
+
+
+def _texts(value: Any, place: str) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{place}: {value!r} is not a path or a list of paths")
+    return texts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,215 @@
+"""Echoes out of NIfTI files: 4-D or one by one, magnitude and phase or complex."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_workflows.algorithms.echoes import PhaseUnits, detect_phase_units, scale_phase
+from qsm_workflows.algorithms.geometry import FloatArray, voxel_size
+
+# Values that one turn spans, for units that the algorithms do not know.
+_TURN = {"deg": 360.0, "turns": 1.0}
+# Share of the signal that must flip between neighbouring slices.
+_ALTERNATION = 0.5
+
+
+@dataclass(frozen=True)
+class Echoes:
+    """Volumes of several files, one for each echo, on one grid.
+
+    Attributes
+    ----------
+    volumes : list of (X, Y, Z) ndarray
+        Real or complex.
+    affine : (4, 4) ndarray
+    has_orientation : bool
+        Whether the files say how they lie in the scanner.
+    n_replaced : int
+        Voxels that were NaN or infinite and became zero.
+    """
+
+    volumes: list[NDArray]
+    affine: NDArray[np.float64]
+    has_orientation: bool
+    n_replaced: int
+
+
+def read_echoes(paths: Sequence[Path]) -> Echoes:
+    """Read files that hold one echo each, or all of them along the fourth axis.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or they do not share a grid.
+    """
+    volumes: list[NDArray] = []
+    replaced = 0
+    first = None
+    for path in paths:
+        image, voxels = _read(path)
+        if first is None:
+            first = image
+        elif image.shape[:3] != first.shape[:3] or not np.allclose(
+            image.affine, first.affine, atol=1e-3
+        ):
+            raise ValueError(f"{path} is not on the grid of {paths[0]}; bring both to one grid")
+        finite = np.isfinite(voxels)
+        replaced += voxels.size - int(np.count_nonzero(finite))
+        voxels = np.where(finite, voxels, 0)
+        volumes += [voxels[..., echo] for echo in range(voxels.shape[3])]
+    if first is None:
+        raise ValueError("there is no image")
+    voxel_size(first.affine)
+    oriented = bool(first.header["sform_code"] > 0 or first.header["qform_code"] > 0)
+    return Echoes(volumes, np.asarray(first.affine, dtype=float), oriented, replaced)
+
+
+def _read(path: Path) -> tuple[nib.Nifti1Image, NDArray]:
+    """An image and its voxels with echoes along the fourth axis."""
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image | nib.Nifti1Pair):
+            raise ValueError("it is not NIfTI")
+        shape = image.shape
+        spatial, rest = shape[:3], [n for n in shape[3:] if n != 1]
+        if len(spatial) < 3 or len(rest) > 1:
+            raise ValueError(
+                f"it has {' × '.join(map(str, shape))} voxels; give 3-D images, or 4-D ones with "
+                "the echoes along the fourth axis"
+            )
+        voxels = np.asarray(image.dataobj)
+        if voxels.dtype.kind not in "iufc":
+            raise ValueError(f"its values are of type {voxels.dtype}, not numbers")
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    except nib.filebasedimages.ImageFileError as error:
+        raise ValueError(f"{path} cannot be read as NIfTI: {error}") from error
+    return image, voxels.reshape(*spatial, math.prod(rest))
+
+
+def to_radians(phases: Sequence[NDArray], units: str = "auto") -> tuple[list[FloatArray], str]:
+    """Phase of all echoes in radians.
+
+    Parameters
+    ----------
+    phases : sequence of (X, Y, Z) ndarray
+        Stored phase.
+    units : str
+        Those of :func:`qsm_workflows.algorithms.echoes.scale_phase`; ``deg``; ``turns``;
+        or a number, the span of values that is one turn.
+
+    Returns
+    -------
+    phases : list of (X, Y, Z) ndarray of float32
+        In (−π, π].
+    units : str
+        Those given, or those recognised.
+
+    Raises
+    ------
+    ValueError
+        If the values do not fit the units or are not recognised as phase.
+    """
+    stack = np.concatenate([np.asarray(phase, dtype=np.float32) for phase in phases], axis=2)
+    turn = _TURN.get(units) or _number(units)
+    if turn is not None:
+        stack, units = stack * np.float32(2 * np.pi / turn), "rad"
+    elif units == "auto":
+        units = detect_phase_units(stack)
+    radians = scale_phase(stack, units=cast(PhaseUnits, units))
+    return list(np.split(radians, len(phases), axis=2)), units
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"one turn of phase cannot span {text}")
+    return number
+
+
+def combine_parts(real: Sequence[NDArray], imaginary: Sequence[NDArray]) -> list[NDArray]:
+    """Complex images from their real and imaginary parts."""
+    if len(real) != len(imaginary):
+        raise ValueError(
+            f"there are {len(real)} real and {len(imaginary)} imaginary volumes; each echo needs "
+            "one of each"
+        )
+    return [np.asarray(r + 1j * i, np.complex64) for r, i in zip(real, imaginary, strict=True)]
+
+
+def has_alternating_slices(volume: NDArray) -> bool:
+    """Whether every second slice of a complex image has the opposite sign.
+
+    GE stores complex images so unless they are shifted before the transform along the
+    slices; the phase then jumps by π from slice to slice.
+
+    Parameters
+    ----------
+    volume : (X, Y, Z) ndarray of complex
+    """
+    product = volume[..., 1:] * np.conj(volume[..., :-1])
+    total = np.abs(product).sum()
+    return bool(total > 0 and product.sum().real < -_ALTERNATION * total)
+
+
+def remove_alternation(volume: NDArray) -> NDArray:
+    """Undo the sign of every second slice."""
+    return volume * np.where(np.arange(volume.shape[2]) % 2, -1, 1)
+
+
+def split_complex(volumes: Sequence[NDArray]) -> tuple[list[FloatArray], list[FloatArray], bool]:
+    """Magnitude and phase of complex images.
+
+    Returns
+    -------
+    magnitude, phase : list of (X, Y, Z) ndarray of float32
+    alternated : bool
+        Whether the sign of every second slice had to be undone.
+
+    Raises
+    ------
+    ValueError
+        If an image is not complex.
+    """
+    if not all(np.iscomplexobj(volume) for volume in volumes):
+        raise ValueError("the images are not complex; give them as --magnitude and --phase")
+    alternated = has_alternating_slices(volumes[0])
+    if alternated:
+        volumes = [remove_alternation(volume) for volume in volumes]
+    magnitude = [np.abs(volume).astype(np.float32) for volume in volumes]
+    phase = [np.angle(volume).astype(np.float32) for volume in volumes]
+    return magnitude, phase, alternated
+
+
+def pair_parts(parts: Mapping[str, Echoes]) -> Echoes:
+    """Check that all parts of a scan share one grid; gives the first.
+
+    Raises
+    ------
+    ValueError
+        If they do not, or have different numbers of echoes.
+    """
+    first_name, first = next(iter(parts.items()))
+    for name, other in parts.items():
+        if len(other.volumes) != len(first.volumes):
+            raise ValueError(
+                f"there are {len(first.volumes)} volumes of {first_name} and {len(other.volumes)} "
+                f"of {name}; each echo needs one of each"
+            )
+        same_shape = other.volumes[0].shape == first.volumes[0].shape
+        if not same_shape or not np.allclose(other.affine, first.affine, atol=1e-3):
+            raise ValueError(
+                f"the {name} images are not on the grid of the {first_name} images; bring both "
+                "to one grid"
+            )
+    return first
