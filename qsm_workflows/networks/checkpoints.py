@@ -92,8 +92,8 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     digest = weights.sha256(path)
-    state, metadata = _read(path)
-    architecture, state = _recognise(path, state)
+    entries, metadata = _read(path)
+    architecture, state = _recognise(path, entries)
     if method is not None:
         _check_method(path, method, architecture, metadata)
     kind = ARCHITECTURES[architecture]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..algorithms.fft import Shape3
 from ..algorithms.geometry import FloatArray, MaskArray, Triple
 
 SIZE_TOLERANCE = 0.1
@@ -35,15 +36,15 @@ class TrainedGrid:
     """Signed permutation: row i holds the image axis that becomes axis i."""
     matrix: NDArray[np.float64] | None
     """Voxels of the trained grid to voxels of the turned image, about both centres."""
-    image_shape: tuple[int, int, int]
+    image_shape: Shape3
     """Shape of the turned image."""
-    shape: tuple[int, int, int]
+    shape: Shape3
     """Shape on the trained grid."""
 
     @classmethod
     def of(
         cls,
-        shape: tuple[int, int, int],
+        shape: Shape3,
         voxel_size: Triple,
         b0_dir: Triple,
         trained_voxel_size: float,
@@ -64,7 +65,7 @@ class TrainedGrid:
         order = np.abs(turn).argmax(axis=1)
         size = np.asarray(voxel_size)[order]
         b0 = turn @ np.asarray(b0_dir)
-        turned = tuple(int(n) for n in np.asarray(shape)[order])
+        turned = _shape(np.asarray(shape)[order])
         tilt = np.degrees(np.arccos(min(b0[2], 1.0)))
         if (
             np.ptp(size) <= ANISOTROPY_TOLERANCE * size.min()
@@ -75,7 +76,7 @@ class TrainedGrid:
         # Columns: the trained axes in the turned image's, all in mm.
         axes = _rotation_from_z(b0) if tilt > TILT_TOLERANCE else np.eye(3)
         extent = np.abs(axes.T) @ (np.asarray(turned) * size)
-        grid = tuple(int(n) for n in np.ceil(extent / trained_voxel_size - 1e-6))
+        grid = _shape(np.ceil(extent / trained_voxel_size - 1e-6))
         return cls(turn, axes * trained_voxel_size / size[:, None], turned, grid)
 
     def forward(self, volume: FloatArray, mask: MaskArray) -> tuple[FloatArray, MaskArray]:
@@ -90,9 +91,14 @@ class TrainedGrid:
     def backward(self, volume: FloatArray, mask: MaskArray) -> FloatArray:
         """Bring a volume, known inside `mask` of the trained grid, back to the image."""
         if self.matrix is not None:
-            inverse = np.linalg.inv(self.matrix)
+            inverse = np.asarray(np.linalg.inv(self.matrix), np.float64)
             volume = _resample(_extended(volume, mask), inverse, self.image_shape)
         return _apply_turn(self.turn.T, volume)
+
+
+def _shape(sides: np.ndarray) -> Shape3:
+    x, y, z = (int(n) for n in sides)
+    return x, y, z
 
 
 def _turn(b0: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -112,7 +118,7 @@ def _turn(b0: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _apply_turn(turn: NDArray[np.int64], volume: np.ndarray) -> np.ndarray:
     order = np.abs(turn).argmax(axis=1)
-    reversed_axes = [i for i in range(3) if turn[i].sum() < 0]
+    reversed_axes = tuple(i for i in range(3) if turn[i].sum() < 0)
     return np.ascontiguousarray(np.flip(volume.transpose(order), reversed_axes))
 
 
@@ -130,7 +136,7 @@ def _extended(volume: FloatArray, mask: MaskArray) -> FloatArray:
 
 
 def _resample(
-    volume: FloatArray, matrix: NDArray[np.float64], shape: tuple[int, int, int], order: int = 3
+    volume: FloatArray, matrix: NDArray[np.float64], shape: Shape3, order: int = 3
 ) -> FloatArray:
     """Interpolate onto a grid whose voxels `matrix` takes to those of `volume`."""
     # Detail finer than the new voxels would otherwise turn up as false structure.

@@ -122,7 +122,7 @@ def check_device(device: str) -> torch.device:
 def _infer(
     network: InversionNetwork, field: FloatArray, device: torch.device, dtype: torch.dtype
 ) -> FloatArray:
-    network = network.eval().to(device=device, memory_format=torch.channels_last_3d)
+    network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     padding = [
         (missing // 2, missing - missing // 2)
         for missing in (-n % network.multiple for n in field.shape)

@@ -98,7 +98,8 @@ class _Pass(nn.Module):
         update = torch.sigmoid(self.update_gate(features))
         previous = features if state is None else state
         state = previous * (1 - update) + self.out_gate(features) * update
-        features, found = self.noise(state), []
+        features = self.noise(state)
+        found: list[torch.Tensor] = []
         for decode, skip in zip(self.decoders, reversed(skips), strict=True):
             features = decode(features, skip)
             found.insert(0, features)

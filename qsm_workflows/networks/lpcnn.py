@@ -50,6 +50,9 @@ class LPCNN(InversionNetwork):
     MICCAI (2020).
     """
 
+    chi_mean: torch.Tensor
+    chi_std: torch.Tensor
+
     def __init__(self, width: int = 32, chi_mean: float = 0.0, chi_std: float = 0.04) -> None:
         super().__init__(width)
         self.alpha = nn.Parameter(torch.full((1,), 4.0))

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.ir2qsm import IR2QSM
 from qsm_workflows.networks.lite import LiteQSM, depth_to_space, space_to_depth
 from qsm_workflows.networks.lpcnn import LPCNN
+from qsm_workflows.networks.octave import OctaveConv
 from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.xqsm import XQSM
 
@@ -96,6 +98,24 @@ def test_untrained_residual_network_returns_its_input(kind):
     field = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
         assert torch.allclose(kind(16).eval()(field), field, atol=1e-6)
+
+
+def test_octave_convolution_is_the_published_formula():
+    """H' = ReLU(BN(HH H) + BN(up(LH L))), L' = ReLU(BN(LL L) + BN(HL pool H)).
+
+    Features agree also when torch does the pooling and no sum is taken in place.
+    """
+    layer = _lively(OctaveConv(4, 6)).double()
+    high, low = torch.randn(2, 2, 8, 4, 8).double(), torch.randn(2, 2, 4, 2, 4).double()
+    from_low = layer.BN_LH(layer.up(layer.convLH(low)))
+    from_high = layer.BN_HL(layer.convHL(F.avg_pool3d(high, 2)))
+    expected_high = torch.relu(layer.BN_HH(layer.convHH(high)) + from_low)
+    expected_low = torch.relu(layer.BN_LL(layer.convLL(low)) + from_high)
+    new_high, new_low = layer((high, low))
+    assert torch.allclose(new_high, expected_high)
+    assert torch.allclose(new_low, expected_low)
+    assert new_high.std() > 0
+    assert new_low.std() > 0
 
 
 @pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM])

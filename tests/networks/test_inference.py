@@ -1,5 +1,8 @@
 """Whole-volume inference: sizes, masks, orientations, voxel sizes, precision."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,21 @@ from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.xqsm import XQSM
 
 ISOTROPIC = (1.0, 1.0, 1.0)
+
+
+# Gives the process 100 MB more than it holds after a small volume.
+OUT_OF_MEMORY = """
+import resource
+import numpy as np
+from qsm_workflows.networks.inference import apply_network
+from qsm_workflows.networks.xqsm import XQSM
+field, network = np.ones((96, 96, 96), np.float32), XQSM(32)
+apply_network(network, field[:16, :16, :16], field[:16, :16, :16], (1, 1, 1))
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 10**8, used + 10**8))
+apply_network(network, field, field, (1, 1, 1))
+"""
 
 
 def _lively(network):
@@ -185,3 +203,10 @@ def test_output_that_is_not_finite_is_an_error():
     network.FinalOct.FinalConv.bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match="NaN or infinite"):
         apply_network(network, np.ones((8, 8, 8)), np.ones((8, 8, 8)), ISOTROPIC)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_out_of_memory_says_what_helps():
+    run = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
+    assert "MemoryError: cpu has too little memory for XQSM" in run.stderr
+    assert "dtype='bfloat16'" in run.stderr
