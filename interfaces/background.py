@@ -44,8 +44,9 @@ class RESHARP(SimpleInterface):
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
-        from qsm_workflows.algorithms.background import RESHARP_PRESETS, resharp
+        from qsm_workflows.algorithms.background import resharp
         from qsm_workflows.algorithms.geometry import voxel_size
+        from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
         set_threads(self.inputs.num_threads)
         parameters = asdict(RESHARP_PRESETS[self.inputs.preset])

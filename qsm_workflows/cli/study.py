@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
+from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.bids.index import index_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
@@ -75,6 +76,9 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
     """
     parameters = read_parameters(args.param)
     check_parameters(parameters)
+    if args.resharp_preset not in RESHARP_PRESETS:
+        known = ", ".join(RESHARP_PRESETS)
+        raise ValueError(f"--resharp-preset {args.resharp_preset} is not one of {known}")
     methods, weights = choose_methods(args.method, dict(_pairs("--weights", args.weights)))
     return StudyConfig(
         coverages=parse_coverages(args.coverage),

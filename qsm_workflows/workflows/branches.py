@@ -1,12 +1,14 @@
 """The two orders of the study: background removal before (B+T) or after (T+B) truncation."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD
+from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.interfaces.background import RESHARP
 from qsm_workflows.interfaces.coverage import Truncate
 
@@ -234,7 +236,8 @@ def init_tb_wf(
 
 def resharp_parameters(config: StudyConfig) -> dict[str, Any]:
     """Parameters of RESHARP in a study, as they are told in sidecars."""
-    return node_parameters(RESHARP, _resharp_inputs(config))
+    preset = asdict(RESHARP_PRESETS[config.resharp_preset])
+    return preset | node_parameters(RESHARP, _resharp_inputs(config))
 
 
 def _resharp_inputs(config: StudyConfig) -> dict[str, Any]:

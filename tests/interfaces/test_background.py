@@ -2,7 +2,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import RESHARP_PRESETS, resharp
+from qsm_workflows.algorithms.background import resharp
+from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.interfaces.background import RESHARP
 
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])

@@ -56,6 +56,7 @@ def test_study_leaves_maps_tables_and_a_page(run, dataset):
     assert sidecar["CoverageMillimetersActual"] == 33
     assert sidecar["Reference"]["region"] == "optic_radiation"
     assert sidecar["InversionParameters"]["threshold"] == 0.15
+    assert sidecar["BackgroundRemoval"]["radius"] == 3
 
     table = pd.read_csv(anat / "sub-01_desc-regions_stats.tsv", sep="\t", dtype={"subject": str})
     assert set(table["order"]) == {"B+T", "T+B", "full"}
@@ -184,6 +185,7 @@ def test_configuration_file_lies_beneath_the_command_line(run, tmp_path, capsys)
         (["--param", "medi"], "is not NAME=VALUE"),
         (["--weights", "medi=x.pth"], "weights are for xqsm, deepqsm"),
         (["--dgm-extent", "wide"], "--dgm-extent wide"),
+        (["--resharp-preset", "none"], "ge, prisma, study"),
         (["--participant-label", "09"], "no scan that can be processed"),
         (["--labels", "nowhere/{subject}.nii.gz", "--dry-run"], None),
         (["--centre", "0", "0", "900", "--dry-run"], None),
