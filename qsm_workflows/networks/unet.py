@@ -45,7 +45,9 @@ class UNet(InversionNetwork):
     """U-net with xQSM's backbone but ordinary convolutions and no residual.
 
     The baseline of the xQSM paper; trained on geometric shapes only, it is what that
-    group calls DeepQSM. Submodules carry the published names.
+    group calls DeepQSM. Submodules carry the published names. Their own checkpoints of
+    synthetic training (``*_syn``) give half the susceptibility, which their evaluation
+    doubles afterwards and nothing in the file tells: double it likewise.
 
     Parameters
     ----------
