@@ -1,6 +1,6 @@
 """Background field removal."""
 
-from dataclasses import dataclass
+import logging
 
 import numpy as np
 import torch
@@ -17,30 +17,12 @@ from .geometry import (
     check_volume,
 )
 
+_logger = logging.getLogger(__name__)
+
+_TOO_LARGE = "a sphere of {} mm fits nowhere into the mask; use a smaller radius or a thicker slab"
+
 _LEAST_DAMPING = 3e-4
 """Keeps the preconditioner from blowing up the longest waves when λ is small."""
-
-
-@dataclass(frozen=True)
-class ResharpParameters:
-    """Keywords of :func:`resharp` that go together."""
-
-    radius: float
-    tikhonov: float
-    max_iterations: int
-
-
-RESHARP_PRESETS = {
-    "ge": ResharpParameters(radius=3.0, tikhonov=1e-4, max_iterations=200),
-    "prisma": ResharpParameters(radius=3.0, tikhonov=1e-3, max_iterations=500),
-    "study": ResharpParameters(radius=3.0, tikhonov=1e-4, max_iterations=200),
-}
-"""`ge` and `prisma` are the settings of the laboratory's scripts for those scanners. `study`,
-the default, takes the weaker regularisation: on a head phantom it keeps 0.93 of the local
-field where 1e-3 keeps 0.90 (0.92 and 0.89 for a slab of 32 mm), with less error as well, so
-that a loss of susceptibility in a thin slab is due to the slab. A larger sphere would take
-too much of the slab away.
-"""
 
 
 def resharp(
@@ -105,49 +87,37 @@ def resharp(
         raise ValueError(f"radius must be a positive length in mm, not {radius}")
     if not tikhonov >= 0:
         raise ValueError(f"tikhonov must be zero or positive, not {tikhonov}")
-    box = bounding_box(inside)
-    x, y, z = inside[box].shape
     half_widths = np.maximum(np.floor(radius / size + 0.5), 2)
-    if np.any(2 * half_widths + 1 > (x, y, z)):
-        raise ValueError(_too_large(radius, (x, y, z), size))
-    # Zeros as wide as the sphere keep it from reaching across to the opposite face.
-    grid = fft.padded_shape((x, y, z), (1.0, 1.0, 1.0), float(half_widths.max()))
-
-    def filtered(volume: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
-        return fft.inverse(fft.forward(volume, grid).mul_(transfer), grid, grid)
-
     sphere = smv.ellipsoid(half_widths)
-    covered = filtered(fft.to_tensor(inside[box], device), smv.transfer(sphere, grid, device))
+    if np.any(np.array(sphere.shape) > inside[bounding_box(inside)].shape):
+        raise ValueError(_TOO_LARGE.format(radius))
+    # Zeros as wide as the sphere keep it from reaching across to the opposite face.
+    grid = fft.PaddedGrid.around(inside, size, float((half_widths * size).max()))
+
+    def convolve(volume: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+        return fft.inverse(fft.forward(volume, grid.shape).mul_(transfer), grid.shape, grid.shape)
+
+    covered = convolve(grid.embed(inside, device), smv.transfer(sphere, grid.shape, device))
     eroded = (covered > np.count_nonzero(sphere) - 0.5).to(torch.float32)
     if not eroded.any():
-        raise ValueError(_too_large(radius, (x, y, z), size))
+        raise ValueError(_TOO_LARGE.format(radius))
 
-    high_pass = 1 - smv.transfer(smv.mean_kernel(sphere, size), grid, device)
+    high_pass = 1 - smv.transfer(smv.mean_kernel(sphere, size), grid.shape, device)
     squared = high_pass**2
     approximate_inverse = 1 / (squared + max(tikhonov, _LEAST_DAMPING))
-
-    masked_field = fft.to_tensor(np.where(inside[box], field[box], 0), device)
-    dual = krylov.conjugate_gradient(
-        lambda y: filtered(y, squared).mul_(eroded).add_(y, alpha=tikhonov),
-        filtered(masked_field, high_pass).mul_(eroded),
+    dual, residual = krylov.conjugate_gradient(
+        lambda y: convolve(y, squared).mul_(eroded).add_(y, alpha=tikhonov),
+        convolve(grid.embed(field * inside, device), high_pass).mul_(eroded),
         tolerance=tolerance,
         max_iterations=max_iterations,
-        precondition=lambda y: filtered(y, approximate_inverse).mul_(eroded),
-        name="RESHARP",
+        precondition=lambda y: convolve(y, approximate_inverse).mul_(eroded),
     )
-    local = filtered(dual, high_pass).mul_(eroded)
-
-    local_field = np.zeros(inside.shape, np.float32)
-    local_field[box] = fft.to_array(local[:x, :y, :z])
-    eroded_mask = np.zeros(inside.shape, bool)
-    eroded_mask[box] = eroded[:x, :y, :z].cpu().numpy() > 0
-    return local_field, eroded_mask
-
-
-def _too_large(radius: float, shape: fft.Shape3, voxel_size: Triple) -> str:
-    """Message for a sphere that fits nowhere."""
-    extent = " × ".join(f"{n * s:.0f}" for n, s in zip(shape, voxel_size, strict=True))
-    return (
-        f"no sphere of {radius} mm fits into the mask, which spans {extent} mm; "
-        "use a smaller radius or a thicker slab"
-    )
+    if residual > tolerance:
+        _logger.warning(
+            "RESHARP stopped after %d iterations at a relative residual of %.1e, not %.1e",
+            max_iterations,
+            residual,
+            tolerance,
+        )
+    local = convolve(dual, high_pass).mul_(eroded)
+    return grid.extract(local), grid.extract(eroded) > 0

@@ -3,15 +3,12 @@
 The vectors may be tensors of any shape, real or complex.
 """
 
-import logging
 import math
 from collections.abc import Callable
 
 import torch
 
 Operator = Callable[[torch.Tensor], torch.Tensor]
-
-_logger = logging.getLogger(__name__)
 
 
 def inner(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -26,6 +23,14 @@ def norm(a: torch.Tensor) -> float:
     return inner(a, a) ** 0.5
 
 
+def _normalise(a: torch.Tensor) -> float:
+    """Scale a tensor to unit norm, unless it is zero, and return the norm it had."""
+    size = norm(a)
+    if size > 0:
+        a.mul_(1 / size)
+    return size
+
+
 def conjugate_gradient(
     operator: Operator,
     rhs: torch.Tensor,
@@ -33,56 +38,49 @@ def conjugate_gradient(
     tolerance: float,
     max_iterations: int,
     precondition: Operator | None = None,
-    name: str,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, float]:
     """Solve A·x = b from x = 0, for a symmetric positive definite A.
-
-    Stops when ‖b − A·x‖ ≤ tolerance·‖b‖; a solve that does not get there is reported in
-    the log.
 
     Parameters
     ----------
     operator : callable
-        A; may return its own buffer.
+        A.
     rhs : torch.Tensor
         b.
     tolerance : float
-        Relative residual.
+        Stops when ‖b − A·x‖ ≤ tolerance·‖b‖.
     max_iterations : int
         Most applications of A.
     precondition : callable, optional
         Approximate inverse of A, symmetric positive definite too.
-    name : str
-        What is solved, in the log.
+
+    Returns
+    -------
+    solution : torch.Tensor
+    residual : float
+        ‖b − A·x‖/‖b‖ that was reached.
     """
     solution = torch.zeros_like(rhs)
+    scale = norm(rhs)
+    if scale == 0:
+        return solution, 0.0
     residual = rhs.clone()
-    target = tolerance * norm(rhs)
     direction: torch.Tensor | None = None
     energy = 1.0
     for _ in range(max_iterations):
-        if norm(residual) <= target:
-            return solution
         descent = residual if precondition is None else precondition(residual)
         previous, energy = energy, inner(residual, descent)
-        direction = (
-            descent.clone()
-            if direction is None
-            else direction.mul_(energy / previous).add_(descent)
-        )
+        if direction is None:
+            direction = descent.clone()
+        else:
+            direction.mul_(energy / previous).add_(descent)
         image = operator(direction)
         step = energy / inner(direction, image)
         solution.add_(direction, alpha=step)
         residual.sub_(image, alpha=step)
-    reached = norm(residual)
-    if reached > target:
-        _logger.warning(
-            "%s: stopped after %d iterations at a residual of %.1e of the right-hand side",
-            name,
-            max_iterations,
-            reached / norm(rhs),
-        )
-    return solution
+        if norm(residual) <= tolerance * scale:
+            break
+    return solution, norm(residual) / scale
 
 
 def lsqr(
@@ -102,31 +100,27 @@ def lsqr(
     ----------
     Paige & Saunders, ACM Trans Math Softw 8:43 (1982).
     """
-    beta = norm(rhs)
-    u = rhs / beta if beta else rhs.clone()
+    u = rhs.clone()
+    beta = _normalise(u)
     v = adjoint(u)
-    alpha = norm(v)
+    alpha = _normalise(v)
     solution = torch.zeros_like(v)
     if alpha == 0:
         return solution
-    v /= alpha
     w = v.clone()
     rho_bar, phi_bar = alpha, beta
     for _ in range(max_iterations):
         u = operator(v).sub_(u, alpha=alpha)
-        beta_next = norm(u)
-        if beta_next > 0:
-            u /= beta_next
-            v = adjoint(u).sub_(v, alpha=beta_next)
-            alpha = norm(v)
-            v /= max(alpha, torch.finfo(torch.float32).tiny)
+        beta_next = _normalise(u)
+        v = adjoint(u).sub_(v, alpha=beta_next)
+        alpha = _normalise(v)
         rho = math.hypot(rho_bar, beta_next)
         cosine, sine = rho_bar / rho, beta_next / rho
         phi = cosine * phi_bar
         solution.add_(w, alpha=phi / rho)
         w.mul_(-sine * alpha / rho).add_(v)
         rho_bar, phi_bar = -cosine * alpha, sine * phi_bar
-        if phi_bar <= tolerance * beta:
+        if phi_bar <= tolerance * beta or alpha == 0:
             break
     return solution
 
@@ -148,14 +142,13 @@ def lsmr(
     ----------
     Fong & Saunders, SIAM J Sci Comput 33:2950 (2011); names as there, section 5.
     """
-    beta = norm_b = norm(rhs)
-    u = rhs / beta if beta else rhs.clone()
+    u = rhs.clone()
+    beta = norm_b = _normalise(u)
     v = adjoint(u)
-    alpha = norm(v)
+    alpha = _normalise(v)
     solution = torch.zeros_like(v)
     if alpha == 0:
         return solution
-    v /= alpha
     h, h_bar = v.clone(), torch.zeros_like(v)
     alpha_bar, zeta_bar = alpha, alpha * beta
     rho = rho_bar = c_bar = 1.0
@@ -165,11 +158,9 @@ def lsmr(
     frobenius = alpha**2
     for _ in range(max_iterations):
         u = operator(v).sub_(u, alpha=alpha)
-        beta = norm(u)
-        u /= beta
+        beta = _normalise(u)
         v = adjoint(u).sub_(v, alpha=beta)
-        alpha = norm(v)
-        v /= alpha
+        alpha = _normalise(v)
 
         rho_old, rho = rho, math.hypot(alpha_bar, beta)
         c, s = alpha_bar / rho, beta / rho

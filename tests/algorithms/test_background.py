@@ -1,10 +1,13 @@
+import logging
+
 import numpy as np
 import pytest
 from scipy.linalg import lstsq
 
 from qsm_workflows.algorithms import smv
-from qsm_workflows.algorithms.background import RESHARP_PRESETS, resharp
+from qsm_workflows.algorithms.background import resharp
 from qsm_workflows.algorithms.metrics import slope
+from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
 
 def harmonic(shape, voxel_size):
@@ -123,6 +126,12 @@ def test_sphere_that_does_not_fit_is_refused(head):
 def test_bad_parameters_are_refused(head, keywords):
     with pytest.raises(ValueError, match=next(iter(keywords))):
         resharp(head.local_field, head.mask, head.voxel_size, **keywords)
+
+
+def test_an_unfinished_solve_is_reported(head, caplog):
+    with caplog.at_level(logging.WARNING):
+        resharp(head.local_field, head.mask, head.voxel_size, max_iterations=2)
+    assert "RESHARP stopped after 2 iterations" in caplog.text
 
 
 def test_presets_name_the_laboratory_settings():

@@ -8,13 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import RESHARP_PRESETS, resharp
+from qsm_workflows.algorithms.background import resharp
 from qsm_workflows.algorithms.inversion import ilsqr as steps
 from qsm_workflows.algorithms.inversion.direct import tkd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.problem import DipoleProblem
 from qsm_workflows.algorithms.metrics import nrmse
+from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
 pytestmark = pytest.mark.shared
 

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 import scipy.sparse.linalg as linalg
@@ -65,29 +63,26 @@ def test_conjugate_gradient_solves_to_its_tolerance(system, preconditioned):
     normal = torch.from_numpy(matrix.T @ matrix + 1e-3 * np.eye(40))
     right = torch.from_numpy(matrix.T @ rhs)
     diagonal = normal.diagonal()
-    solution = krylov.conjugate_gradient(
+    solution, residual = krylov.conjugate_gradient(
         lambda x: normal @ x,
         right,
         tolerance=1e-8,
         max_iterations=500,
         precondition=(lambda x: x / diagonal) if preconditioned else None,
-        name="test",
     )
-    assert torch.linalg.norm(normal @ solution - right) <= 1e-8 * torch.linalg.norm(right)
+    true_residual = torch.linalg.norm(normal @ solution - right) / torch.linalg.norm(right)
+    assert residual <= 1e-8
+    assert float(true_residual) < 2e-8
 
 
-def test_conjugate_gradient_reports_that_it_did_not_converge(system, caplog):
+def test_conjugate_gradient_says_how_far_it_came(system):
     matrix, rhs = system
-    normal = torch.from_numpy(matrix.T @ matrix)
-    with caplog.at_level(logging.WARNING):
-        krylov.conjugate_gradient(
-            lambda x: normal @ x,
-            torch.from_numpy(matrix.T @ rhs),
-            tolerance=1e-12,
-            max_iterations=3,
-            name="the solver's name",
-        )
-    assert "the solver's name" in caplog.text
+    normal, right = torch.from_numpy(matrix.T @ matrix), torch.from_numpy(matrix.T @ rhs)
+    solution, residual = krylov.conjugate_gradient(
+        lambda x: normal @ x, right, tolerance=1e-12, max_iterations=3
+    )
+    true_residual = torch.linalg.norm(normal @ solution - right) / torch.linalg.norm(right)
+    assert 1e-12 < residual == pytest.approx(float(true_residual))
 
 
 @pytest.mark.parametrize("solve", [krylov.lsqr, krylov.lsmr])

@@ -123,7 +123,7 @@ def medi(
         if krylov.norm(step) <= outer_tolerance * size:
             break
     else:
-        _logger.warning("MEDI: χ still changes after %d Gauss-Newton steps", max_outer)
+        _logger.warning("MEDI stopped after %d Gauss-Newton steps while χ still changed", max_outer)
     return problem.result(chi / to_radians)
 
 
@@ -188,9 +188,11 @@ def _gauss_newton_step(
     descent = convolve(mismatch).sub_(
         differences.gradient_adjoint(slopes.mul_(penalty), problem.voxel_size)
     )
-    return krylov.conjugate_gradient(
-        hessian, descent, tolerance=tolerance, max_iterations=max_iterations, name="MEDI"
+    # Ends at the cap as often as not, which the next step makes up for.
+    step, _ = krylov.conjugate_gradient(
+        hessian, descent, tolerance=tolerance, max_iterations=max_iterations
     )
+    return step
 
 
 def _raise_outliers(
