@@ -126,7 +126,7 @@ def choose_methods(
         if METHODS[name].is_network:
             installed = found.get(name) or find_weights(name)
             if installed is None:
-                advice = f"give --weights {name}=FILE or put {name}.pth in {user_folder()}"
+                advice = f"give --weights {name}=FILE or put {name}.safetensors or {name}.pth into {user_folder()}"
                 if wanted:
                     raise ValueError(f"{name} has no weights; {advice}")
                 print(f"{name} is left out: it has no weights ({advice})", file=sys.stderr)

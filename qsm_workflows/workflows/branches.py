@@ -14,7 +14,7 @@ from qsm_workflows.interfaces.coverage import Truncate
 
 from .config import Coverage, StudyConfig
 from .inversion import init_inversion_wf
-from .methods import node_parameters
+from .methods import METHODS, node_parameters
 from .plan import ScanGeometry
 from .resources import memory_gb, padded_voxels
 
@@ -108,7 +108,7 @@ def init_coverage_wf(
     for method in config.methods:
         inversion_wf = init_inversion_wf(
             method=method,
-            n_voxels=n_padded,
+            n_voxels=METHODS[method].n_voxels(shape, geometry.voxel_size),
             parameters=config.parameters.get(method),
             weights=config.weights.get(method),
             reference_indices=reference_indices,

@@ -51,10 +51,8 @@ def estimate_study(plans: Sequence[ScanPlan], config: StudyConfig) -> Estimate:
         seconds += prod(geometry.shape) / 1e6 * _PREPROCESSING_SECONDS
         seconds += whole / 1e6 * _RESHARP_SECONDS
         for output in outputs(config):
-            n_voxels = padded_voxels(
-                geometry.slab_shape(output.coverage), geometry.voxel_size, DEFAULT_PAD
-            )
             method = METHODS[output.method]
+            n_voxels = method.n_voxels(geometry.slab_shape(output.coverage), geometry.voxel_size)
             n_maps += 1
             seconds += n_voxels / 1e6 * method.seconds
             memory = max(memory, memory_gb(n_voxels, method.volumes))

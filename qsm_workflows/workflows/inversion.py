@@ -30,7 +30,8 @@ def init_inversion_wf(
     method : str
         Key of :data:`qsm_workflows.workflows.methods.METHODS`.
     n_voxels : float
-        Voxels of the padded grid, from which the memory of the node is estimated.
+        Voxels of the grid it works on, from which the memory of the node is estimated; see
+        :meth:`qsm_workflows.workflows.methods.Method.n_voxels`.
     parameters : mapping, optional
         Inputs of the inversion's node that differ from their defaults.
     weights : str, optional

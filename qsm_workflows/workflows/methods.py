@@ -7,11 +7,14 @@ from typing import Any
 from nipype.interfaces.base import SimpleInterface
 from traits.api import TraitError
 
+from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import RESHARP
 from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD
 from qsm_workflows.interfaces.masking import BETMask
 from qsm_workflows.interfaces.networks import XQSM, DeepQSM
 from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
+
+from .resources import padded_voxels
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Method:
     interface : type
         Node that does it.
     volumes : float
-        Peak memory in float32 volumes of the padded grid, for the scheduler.
+        Peak memory in float32 volumes of its grid, for the scheduler.
     seconds : float
-        Seconds per million voxels of the padded grid on one CPU core, for estimates.
+        Seconds per million voxels of its grid on one CPU core, for estimates.
     uses_magnitude : bool
         Whether it takes the magnitude image.
     is_network : bool
@@ -41,6 +44,10 @@ class Method:
     uses_magnitude: bool = False
     is_network: bool = False
 
+    def n_voxels(self, shape: tuple[int, ...], voxel_size: Triple) -> float:
+        """Voxels of the grid it works on: networks take the image as it is, others pad it."""
+        return padded_voxels(shape, voxel_size, 0.0 if self.is_network else DEFAULT_PAD)
+
 
 METHODS: Mapping[str, Method] = {
     method.name: method
@@ -48,11 +55,11 @@ METHODS: Mapping[str, Method] = {
         Method("tkd", TKD, 10, 0.2),
         Method("ilsqr", ILSQR, 20, 8),
         Method("medi", MEDI, 20, 12, uses_magnitude=True),
-        Method("xqsm", XQSM, 220, 15, is_network=True),
-        Method("deepqsm", DeepQSM, 300, 12, is_network=True),
+        Method("xqsm", XQSM, 312, 12, is_network=True),
+        Method("deepqsm", DeepQSM, 328, 16, is_network=True),
     )
 }
-"""Every inversion, in the order of reports."""
+"""Every inversion, in the order of reports; networks at their full published width."""
 
 # Steps whose parameters a user may set, beside the inversions.
 _STEPS: Mapping[str, type[SimpleInterface]] = {
