@@ -126,7 +126,8 @@ def choose_methods(
         if METHODS[name].is_network:
             installed = found.get(name) or find_weights(name)
             if installed is None:
-                advice = f"give --weights {name}=FILE or put {name}.safetensors or {name}.pth into {user_folder()}"
+                file = user_folder() / f"{name}.pth"
+                advice = f"give --weights {name}=FILE, or put the file at {file}"
                 if wanted:
                     raise ValueError(f"{name} has no weights; {advice}")
                 print(f"{name} is left out: it has no weights ({advice})", file=sys.stderr)
