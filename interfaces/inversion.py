@@ -105,6 +105,9 @@ class _MEDIInputSpec(_InversionInputSpec):
     merit = traits.Bool(False, usedefault=True, desc="lower the weight of outliers")
     edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
     max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
+    outer_tolerance = traits.Float(0.1, usedefault=True, desc="relative change that ends them")
+    max_inner = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends them")
 
 
 class MEDI(_Inversion):
@@ -127,6 +130,9 @@ class MEDI(_Inversion):
             merit=self.inputs.merit,
             edge_fraction=self.inputs.edge_fraction,
             max_outer=self.inputs.max_outer,
+            outer_tolerance=self.inputs.outer_tolerance,
+            max_inner=self.inputs.max_inner,
+            inner_tolerance=self.inputs.inner_tolerance,
             **self._common(),
         )
 

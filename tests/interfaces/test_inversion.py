@@ -1,3 +1,5 @@
+import inspect
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -83,6 +85,9 @@ def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, f
             "merit": True,
             "edge_fraction": 0.5,
             "max_outer": 2,
+            "outer_tolerance": 0.3,
+            "max_inner": 20,
+            "inner_tolerance": 0.05,
             "pad": 8.0,
         },
     ],
@@ -127,6 +132,18 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
     )
     with pytest.raises(ValueError, match="bring both to one grid"):
         node.run(cwd=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("interface", "function"), [(TKD, tkd), (ILSQR, ilsqr), (MEDI, medi), (COSMOS, cosmos)]
+)
+def test_traits_are_the_keywords_with_their_defaults(interface, function):
+    inputs = interface().inputs
+    keywords = inspect.signature(function).parameters.values()
+    defaults = {k.name: k.default for k in keywords if k.kind is k.KEYWORD_ONLY}
+    given = {name: getattr(inputs, name) for name in defaults if defaults[name] is not None}
+    assert given == {name: value for name, value in defaults.items() if value is not None}
+    assert set(defaults) <= set(inputs.copyable_trait_names())
 
 
 def test_threads_and_device_do_not_change_the_hash(files):
