@@ -25,11 +25,15 @@ class Refusal:
     reason : str
     remedy : str
         What the user can do about it.
+    is_fault : bool
+        Whether something was to be processed and cannot; not so for a participant who has
+        no gradient echo scan at all.
     """
 
     file: Path
     reason: str
     remedy: str
+    is_fault: bool = True
 
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}. {self.remedy}."
@@ -241,6 +245,7 @@ def _no_gradient_echo(folder: Path, names: list[str]) -> Refusal:
         f"there is no gradient echo scan, {seen}",
         "Name magnitude and phase sub-…_echo-1_part-mag_MEGRE and …_part-phase_MEGRE "
         "(a single echo: …_part-mag_T2starw), in anat/",
+        is_fault=False,
     )
 
 

@@ -13,7 +13,7 @@ import psutil
 from tqdm import tqdm
 
 from qsm_workflows.algorithms.presets import RESHARP_PRESETS
-from qsm_workflows.bids.index import index_dataset
+from qsm_workflows.bids.index import Index, index_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
 from qsm_workflows.networks.weights import find_weights, user_folder
@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
     execution = Execution(
         work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
     )
-    preparation = _prepare(args, config, provenance)
+    index = _find_scans(args)
+    faults = [refusal for refusal in index.refused if refusal.is_fault]
+    preparation = _prepare(args, index, config, provenance)
     _show_warnings(preparation)
     estimate = estimate_study(preparation.plans, config)
     if args.dry_run:
         _show_plan(preparation, config, estimate, execution.plugin_args["n_procs"])
-        return 1 if preparation.failures else 0
+        return 1 if preparation.failures or faults else 0
     if args.write_graph:
         for path in draw_graphs(preparation.plans, config, provenance, execution.work_dir):
             print(path)
@@ -59,11 +61,17 @@ def run(args: argparse.Namespace) -> int:
         failures += run_study(preparation.plans, config, provenance, execution, bar)
     page = write_report(
         provenance.out_dir,
-        failures=[Failure(f.scan.prefix, f.reason, f.step) for f in failures],
+        failures=[
+            *(
+                Failure(fault.file.name.split(".")[0], f"{fault.reason}. {fault.remedy}.")
+                for fault in faults
+            ),
+            *(Failure(f.scan.prefix, f.reason, f.step) for f in failures),
+        ],
     )
     _show_failures(failures, Derivatives(provenance.out_dir))
     print(page)
-    return 1 if failures else 0
+    return 1 if failures or faults else 0
 
 
 def study_config(args: argparse.Namespace) -> StudyConfig:
@@ -196,8 +204,8 @@ def _plugin_args(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _prepare(args: argparse.Namespace, config: StudyConfig, provenance: Provenance) -> Preparation:
-    """Find the scans and check them; says what was refused."""
+def _find_scans(args: argparse.Namespace) -> Index:
+    """Index the dataset; says what is left out, and refuses a dataset without any scan."""
     index = index_dataset(
         args.bids,
         participants=args.participant_label,
@@ -209,6 +217,13 @@ def _prepare(args: argparse.Namespace, config: StudyConfig, provenance: Provenan
         print(f"left out: {refusal}", file=sys.stderr)
     if not index.scans:
         raise ValueError(f"{args.bids} holds no scan that can be processed; see above")
+    return index
+
+
+def _prepare(
+    args: argparse.Namespace, index: Index, config: StudyConfig, provenance: Provenance
+) -> Preparation:
+    """Check the scans and place their slabs."""
     given = args.mask not in ("auto", "bet")
     return prepare(
         index.scans,

@@ -119,6 +119,24 @@ def test_one_bad_subject_stops_no_other(run, dataset, capsys):
     assert broken.name in page
 
 
+def test_a_scan_refused_for_its_names_makes_the_run_incomplete(run, dataset, capsys):
+    anat = dataset / "sub-02" / "anat"
+    anat.mkdir(parents=True)
+    for path in (dataset / "sub-01" / "anat").glob("*part-mag*"):
+        shutil.copyfile(path, anat / path.name.replace("sub-01", "sub-02"))
+    t1 = dataset / "sub-03" / "anat" / "sub-03_T1w.nii.gz"
+    t1.parent.mkdir(parents=True)
+    shutil.copyfile(next(anat.glob("*.nii.gz")), t1)
+    # A participant without the scan that this is about is told of, but is no fault.
+    assert run("--dry-run", "--participant-label", "01", "03")[0] == 0
+    assert "sub-03_T1w" in capsys.readouterr().err
+    status, out = run(*QUICK)
+    assert status == 1
+    page = (out / "index.html").read_text()
+    assert "there is no phase image beside it" in page
+    assert "sub-02 echo-1 part-mag MEGRE" in page
+
+
 def test_one_failing_node_leaves_the_rest(run, dataset, capsys):
     # λ so large that no voxel can be told apart is refused by the node itself.
     status, out = run(
