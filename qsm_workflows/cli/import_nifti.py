@@ -54,8 +54,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--phase-units",
         default="auto",
         metavar="UNITS",
-        help="rad, mrad, deg, turns, 0..4095, -4096..4095 (after an equals sign), range (lowest to highest value is one "
-        "turn), or the number that is one turn (default: auto, by the values)",
+        help="rad, mrad, deg, turns, 0..4095, -4096..4095 (after an equals sign), range (lowest to "
+        "highest value is one turn), or the number that is one turn (default: auto, by the values)",
     )
     facts.add_argument(
         "--phase-sign",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from qsm_workflows import __version__
 
-from . import check, import_nifti, run, simulate
+from . import check, convert, import_nifti, run, simulate, train, weights
 
-_COMMANDS = (run, check, import_nifti, simulate)
+_COMMANDS = (run, check, convert, import_nifti, simulate, train, weights)
 
 
 def build_parser() -> argparse.ArgumentParser:

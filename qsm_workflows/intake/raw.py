@@ -23,6 +23,10 @@ ENTITIES = ("sub", "ses", "acq", "run")
 """Entities that a new scan may have, in the order of its name."""
 
 
+Entry = tuple[Path, FloatArray, dict[str, Any]]
+"""Path in a dataset, voxels and sidecar of an image."""
+
+
 @dataclass(frozen=True)
 class RawScan:
     """Magnitude and phase of all echoes, with what their sidecars will say.
@@ -58,9 +62,9 @@ class RawScan:
         """Name of the scan, such as ``sub-01_ses-a_run-1``."""
         return join_entities(self.entities)
 
-    def files(self) -> list[tuple[Path, FloatArray, dict[str, Any]]]:
+    def files(self) -> list[Entry]:
         """Path in the dataset, voxels and sidecar of every image."""
-        folder = Path(*(f"{k}-{self.entities[k]}" for k in ("sub", "ses") if k in self.entities))
+        folder = _folder(self.entities)
         images = []
         for number, time in enumerate(self.echo_times, 1):
             for part, echoes in (("mag", self.magnitude), ("phase", self.phase)):
@@ -83,6 +87,57 @@ class RawScan:
             "B0_dir": [round(float(x), 6) + 0.0 for x in b0_direction(self.affine)],
             **phase,
         }
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """Magnitudes of two echoes and the difference of their phases, as some scanners keep them.
+
+    It is kept for other uses; the phase of each echo is lost, and :mod:`qsm_workflows` makes
+    no susceptibility map of it.
+
+    Attributes
+    ----------
+    entities : mapping
+        BIDS labels by key; ``sub`` at the least.
+    magnitude : sequence of (X, Y, Z) ndarray
+    phase_difference : (X, Y, Z) ndarray
+        In the scanner's units.
+    echo_times : sequence of float
+        In seconds.
+    b0 : float
+        In tesla.
+    affine : (4, 4) ndarray
+    metadata : mapping
+        Further fields of all sidecars.
+    """
+
+    entities: Mapping[str, str]
+    magnitude: list[FloatArray]
+    phase_difference: FloatArray
+    echo_times: tuple[float, ...]
+    b0: float
+    affine: NDArray[np.float64]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def files(self) -> list[Entry]:
+        """Path in the dataset, voxels and sidecar of every image."""
+        stem = _folder(self.entities) / "fmap" / join_entities(self.entities)
+        common = {**self.metadata, "MagneticFieldStrength": self.b0}
+        images: list[Entry] = [
+            (Path(f"{stem}_magnitude{number}.nii.gz"), voxels, {**common, "EchoTime": time})
+            for number, (voxels, time) in enumerate(
+                zip(self.magnitude, self.echo_times, strict=True), 1
+            )
+        ]
+        times = {f"EchoTime{number}": time for number, time in enumerate(self.echo_times, 1)}
+        difference = {**common, **times, "Units": "arbitrary"}
+        path = Path(f"{stem}_phasediff.nii.gz")
+        return [*images, (path, self.phase_difference, difference)]
+
+
+def _folder(entities: Mapping[str, str]) -> Path:
+    return Path(*(f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities))
 
 
 def join_entities(entities: Mapping[str, str]) -> str:
@@ -124,14 +179,14 @@ def check_target(root: Path, scan_files: list[Path]) -> None:
             )
 
 
-def write_scan(root: Path, scan: RawScan) -> list[Path]:
+def write_scan(root: Path, scan: RawScan | FieldMap) -> list[Path]:
     """Check a scan and add it to a dataset, whole or not at all.
 
     Parameters
     ----------
     root : Path
         Folder of the dataset, made when it is not there.
-    scan : RawScan
+    scan : RawScan or FieldMap
 
     Returns
     -------
@@ -149,7 +204,8 @@ def write_scan(root: Path, scan: RawScan) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix=".qsm-wf-", dir=base) as folder:
         staging = Path(folder)
         _write_images(staging, scan)
-        refuse_faults(staging)
+        if isinstance(scan, RawScan):
+            refuse_faults(staging)
         _move(staging, root)
     return [root / path for path, _, _ in images]
 
@@ -181,7 +237,7 @@ def refuse_faults(root: Path) -> None:
         raise ValueError("; ".join(faults))
 
 
-def _write_images(folder: Path, scan: RawScan) -> None:
+def _write_images(folder: Path, scan: RawScan | FieldMap) -> None:
     for path, voxels, sidecar in scan.files():
         image = nib.Nifti1Image(np.asarray(voxels, dtype=np.float32), scan.affine)
         image.set_sform(scan.affine, code=1)

@@ -5,6 +5,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 SHAPE = (10, 9, 8)
 SIZE = 8.0
@@ -38,3 +40,101 @@ class Images:
 @pytest.fixture
 def images(tmp_path):
     return Images(tmp_path / "given images")
+
+
+class Dicoms:
+    """A folder of DICOM files under construction: 6 slices of 16 × 12 voxels a volume."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.count = 0
+
+    def volume(self, voxels, *, part="M", echo=1, time=5.0, series=1, patient="Jane^Doe", **fields):
+        """Write the slices of an (X, Y, Z) volume of integers; gives their paths."""
+        return [
+            self.slice(
+                np.asarray(voxels)[..., z],
+                z,
+                part=part,
+                echo=echo,
+                time=time,
+                series=series,
+                patient=patient,
+                **fields,
+            )
+            for z in range(np.shape(voxels)[2])
+        ]
+
+    def slice(self, pixels, z, *, part, echo, time, series, patient, **fields):
+        self.count += 1
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+        study = f"1.2.826.0.1.{sum(patient.encode())}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = f"{study}.{series}.{self.count}"
+        values = {
+            "SOPClassUID": MRImageStorage,
+            "SOPInstanceUID": f"{study}.{series}.{self.count}",
+            "StudyInstanceUID": study,
+            "SeriesInstanceUID": f"{study}.{series}",
+            "Modality": "MR",
+            "Manufacturer": "SIEMENS",
+            "ImageType": ["ORIGINAL", "PRIMARY", part, "ND"],
+            "PatientName": patient,
+            "PatientID": patient,
+            "PatientBirthDate": "19700101",
+            "StudyDate": "20200202",
+            "StudyTime": "101010",
+            "InstitutionName": "Secret Hospital",
+            "SeriesDescription": "gre for Jane",
+            "SeriesNumber": series,
+            "InstanceNumber": z + 1,
+            "AcquisitionNumber": 1,
+            "ScanningSequence": "GR",
+            "SequenceVariant": "SP",
+            "MRAcquisitionType": "3D",
+            "EchoTime": time,
+            "EchoNumbers": echo,
+            "RepetitionTime": 50,
+            "MagneticFieldStrength": 3,
+            "ImagingFrequency": 123.2,
+            "SliceThickness": 8,
+            "SpacingBetweenSlices": 8,
+            "ImagePositionPatient": [-64, -48, 8 * z],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [8, 8],
+            "Rows": pixels.shape[1],
+            "Columns": pixels.shape[0],
+            "BitsAllocated": 16,
+            "BitsStored": 12,
+            "HighBit": 11,
+            "PixelRepresentation": 0,
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+        }
+        for name, value in {**values, **fields}.items():
+            if isinstance(name, str) and name.startswith("tag_"):
+                group, element, kind = name[4:].split("_")
+                dataset.add_new((int(group, 16), int(element, 16)), kind, value)
+            elif value is not None:
+                setattr(dataset, name, value)
+        dataset.PixelData = np.ascontiguousarray(pixels.T).astype(np.uint16).tobytes()
+        path = self.folder / f"IM{self.count:05d}"
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    def scan(self, *, echoes=3, **fields):
+        """A Siemens scan: magnitude in one series, phase in the next."""
+        rng = np.random.default_rng(2)
+        shape = (16, 12, 6)
+        for echo in range(1, echoes + 1):
+            same = {"echo": echo, "time": 5.0 * echo, **fields}
+            self.volume(rng.integers(100, 1000, shape), **{"part": "M", "series": 1, **same})
+            self.volume(rng.integers(0, 4096, shape), **{"part": "P", "series": 2, **same})
+
+
+@pytest.fixture
+def dicoms(tmp_path):
+    return Dicoms(tmp_path / "dicom")
