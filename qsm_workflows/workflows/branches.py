@@ -250,7 +250,7 @@ def init_resharp_node(n_voxels: float, config: StudyConfig) -> pe.Node:
         RESHARP(device=config.device, use_gpu=config.device != "cpu", **_resharp_inputs(config)),
         name="resharp",
         n_procs=config.num_threads,
-        mem_gb=memory_gb(n_voxels, 14),
+        mem_gb=memory_gb(n_voxels, 8),
     )
 
 

@@ -13,8 +13,8 @@ from .resources import memory_gb, padded_voxels
 from .study import outputs
 
 # CPU seconds per million voxels of everything but the inversions, measured like those.
-_PREPROCESSING_SECONDS = 8.0
-_RESHARP_SECONDS = 1.5
+_PREPROCESSING_SECONDS = 4.0
+_RESHARP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class Method:
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method("tkd", TKD, 10, 0.2),
-        Method("ilsqr", ILSQR, 20, 8),
-        Method("medi", MEDI, 20, 12, uses_magnitude=True),
+        Method("tkd", TKD, 4, 0.05),
+        Method("ilsqr", ILSQR, 22, 1.3),
+        Method("medi", MEDI, 28, 4.5, uses_magnitude=True),
         Method("xqsm", XQSM, 312, 12, is_network=True),
         Method("deepqsm", DeepQSM, 328, 16, is_network=True),
     )
