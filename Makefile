@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := NIPYPE_NO_ET=1 $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: install demo test test-all lint docs clean
+.PHONY: install demo test test-all lint docs docs/images clean
 
 install: $(VENV)/installed
 
@@ -29,6 +29,12 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs/images: demo  ## the pictures of the tutorial, from the demo
+	cp demo/out/sub-01/figures/sub-01_desc-mask_magnitude.png $@/magnitude.png
+	cp demo/out/sub-01/figures/sub-01_desc-whole_fieldmap.png $@/fields.png
+	cp demo/out/sub-01/figures/sub-01_desc-T+B_Chimap.png $@/chi_tb.png
+	cp demo/out/sub-01/figures/sub-01_desc-regions_curves.svg $@/curves.svg
 
 docs: install  ## the site, under docs/_build
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[docs]' --editable .
