@@ -10,7 +10,7 @@ from .geometry import FloatArray, Triple, check_geometry, check_volume
 def dipole_kernel(
     shape: fft.Shape3, voxel_size: Triple, b0_dir: Triple, device: str | torch.device = "cpu"
 ) -> torch.Tensor:
-    """Dipole kernel D = 1/3 − (k·b)²/|k|² on the half grid of a real transform.
+    """Dipole kernel D = 1/3 − (k·b)²/k² on the half grid of a real transform.
 
     Parameters
     ----------

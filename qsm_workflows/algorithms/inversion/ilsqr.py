@@ -26,7 +26,7 @@ def ilsqr(
 ) -> FloatArray:
     """Susceptibility by iLSQR: weighted least squares less an estimate of its artefacts.
 
-    The streaks of a least-squares solution come from the cone where |D| < 0.1. They are
+    The streaks of a least-squares solution come from the cone where ``|D| < 0.1``. They are
     found as the part of the solution that lies in that cone and changes across borders
     that a second, robust estimate (FastQSM) does not have, and are subtracted.
 
@@ -126,7 +126,7 @@ def streaks(
 ) -> torch.Tensor:
     """Step 3: the part of χ that is confined to the cone and crosses no real border (eq. 3, 4, 15).
 
-    Solves W·∇·F⁻¹(M·X) = W·∇χ for the spectrum X by LSMR, where M is 1 for |D| < 0.1 and
+    Solves W·∇·F⁻¹(M·X) = W·∇χ for the spectrum X by LSMR, where M is 1 for ``|D| < 0.1`` and
     W is 1 where `structure` is smooth and 0 at its borders.
     """
     slopes = differences.gradient_within(structure, problem.mask, problem.voxel_size)
