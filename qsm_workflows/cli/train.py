@@ -1,0 +1,123 @@
+"""``qsm-wf train``: train a network, in pieces if need be."""
+
+import argparse
+import math
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qsm_workflows.training.config import TrainingConfig
+    from qsm_workflows.training.pool import Pool
+    from qsm_workflows.training.state import Progress
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the ``train`` command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on simulated patches",
+        description="Train a network, or go on where an earlier call with the same --out "
+        "stopped. A run in pieces gives exactly what an unbroken one gives.",
+    )
+    parser.set_defaults(func=main)
+    parser.add_argument(
+        "config", metavar="CONFIG", help="TOML file, or the name of a configuration of the package"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="of the run: its state, metrics.tsv, metrics.png and, in the end, the weights",
+    )
+    parser.add_argument(
+        "--pool",
+        type=Path,
+        metavar="FOLDER",
+        help="of the training volumes, which several runs may share (default: OUT/pool)",
+    )
+    parser.add_argument(
+        "--anatomy",
+        type=Path,
+        metavar="FOLDER",
+        help="label images to make brains from: sub-folders with *_dseg.nii.gz and a table "
+        "dseg.tsv, at least one of whole brains; others lend their nuclei (default: digital "
+        "heads as of qsm-wf simulate)",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, metavar="M", help="stop after so long"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument(
+        "--export", action="store_true", help="write the weights even if the run is not over"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``qsm-wf train``; returns the exit status."""
+    # Imported here, so that `qsm-wf --help` need not load torch.
+    import torch
+
+    from qsm_workflows.networks.cards import write_card
+    from qsm_workflows.networks.checkpoints import write_checkpoint
+    from qsm_workflows.networks.inference import check_device
+    from qsm_workflows.training.config import TrainingConfig, builtin_configs
+    from qsm_workflows.training.loop import train
+    from qsm_workflows.training.pool import make_pool
+
+    if not args.minutes > 0:
+        raise ValueError(f"--minutes must be positive, not {args.minutes}")
+    path = builtin_configs().get(args.config, Path(args.config))
+    if not path.is_file():
+        raise ValueError(
+            f"there is no configuration {args.config}: give a TOML file or one of "
+            f"{', '.join(builtin_configs())}"
+        )
+    config = TrainingConfig.read(path)
+    check_device(args.device)
+    torch.set_num_threads(args.threads)
+    # Numbers so small that the processor needs a hundred times as long for them.
+    torch.set_flush_denormal(True)
+    pool = make_pool(args.pool or args.out / "pool", config, args.anatomy, progress=True)
+    network, progress = train(
+        config, pool, args.out, minutes=args.minutes, device=args.device, report=_report
+    )
+    _report(f"{progress.step} of {config.steps} steps, {progress.seconds / 3600:.2f} h")
+    if args.export or progress.step >= config.steps:
+        weights = args.out / f"{path.stem}.safetensors"
+        card = _card(config, pool, progress, args.device)
+        write_checkpoint(weights, network, metadata={k: str(v) for k, v in card.items()})
+        write_card(weights, card)
+        _report(f"weights: {weights}")
+    return 0
+
+
+def _card(
+    config: "TrainingConfig", pool: "Pool", progress: "Progress", device: str
+) -> dict[str, Any]:
+    """What is known of a network before anybody has measured how right it is."""
+    import torch
+
+    hardware = platform.processor() or platform.machine()
+    if device != "cpu":
+        hardware = torch.cuda.get_device_name(device)
+    return {
+        "method": config.method,
+        "architecture": config.architecture,
+        "width": config.width,
+        "voxel_size": 1.0,
+        "mode": config.mode,
+        "patches": [list(patch) for patch in config.patches],
+        "data": f"{len(pool)} volumes of {pool.source}",
+        "seed": config.seed,
+        "steps": progress.step,
+        "batch": config.batch,
+        "hours": round(progress.seconds / 3600, 2),
+        "hardware": hardware,
+    }
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,1 @@
+"""Training of networks: label volumes, patches and the training loop."""

@@ -1,0 +1,255 @@
+"""Brains as label volumes, from which training volumes are made."""
+
+import contextlib
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+Labels = NDArray[np.uint8]
+
+TISSUES = (
+    "outside",
+    "white_matter",
+    "grey_matter",
+    "csf",
+    "thalamus",
+    "caudate",
+    "putamen",
+    "pallidum",
+    "accumbens",
+    "red_nucleus",
+    "substantia_nigra",
+    "dentate",
+    "vein",
+)
+"""What a label volume tells apart; a voxel holds an index into this."""
+
+CODES = {name: code for code, name in enumerate(TISSUES)}
+
+_OTHER_NAMES = {
+    "wm": "white_matter",
+    "optic radiation": "white_matter",
+    "gm": "grey_matter",
+    "hippocampal formation": "grey_matter",
+    "amygdala": "grey_matter",
+    "lateral ventricle": "csf",
+    "third ventricle": "csf",
+    "5th ventricle": "csf",
+    "inferior horn of the lateral ventricle": "csf",
+    "gp": "pallidum",
+    "globus pallidus": "pallidum",
+    "nucleus accumbens": "accumbens",
+    "rn": "red_nucleus",
+    "sn": "substantia_nigra",
+    "snandstn": "substantia_nigra",
+    "dn": "dentate",
+    "blood": "vein",
+}
+
+_LARGEST_MISFIT = 8.0
+"""Millimetres between landmarks laid on each other, above which labels must be wrong."""
+
+_LANDMARKS = ("thalamus", "caudate", "putamen", "pallidum")
+"""By which two brains are laid on each other, and which are exchanged."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A brain, or its subcortical structures alone, as indices into :data:`TISSUES`."""
+
+    labels: Labels
+    affine: NDArray[np.float64]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a cortex."""
+        return bool(np.any(self.labels == CODES["white_matter"]))
+
+    @cached_property
+    def landmarks(self) -> NDArray[np.float64]:
+        """Centres of both halves of each landmark, (8, 3), mm."""
+        points = []
+        for name in _LANDMARKS:
+            voxels = np.argwhere(self.labels == CODES[name])
+            if not len(voxels):
+                raise ValueError(f"a label set has no {name}; it cannot be laid on another")
+            x, *_ = positions = nib.affines.apply_affine(self.affine, voxels).T
+            left = x < x.mean()
+            points += [positions[:, left].mean(axis=1), positions[:, ~left].mean(axis=1)]
+        return np.array(points)
+
+
+def read_labels(path: Path, table: Path) -> LabelSet:
+    """Read a label image, right-handed as its affine says; unknown structures are outside.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI image of labels.
+    table : Path
+        TSV with the columns ``index`` and ``name``; sides in the names are ignored.
+    """
+    image = nib.as_closest_canonical(nib.load(path))
+    data = np.asarray(image.dataobj)
+    codes = np.zeros(int(data.max()) + 1, np.uint8)
+    for index, code in _read_table(table).items():
+        if index < len(codes):
+            codes[index] = code
+    return LabelSet(codes[data.astype(np.intp)], image.affine)
+
+
+def _read_table(table: Path) -> dict[int, int]:
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    if not rows or not {"index", "name"} <= rows[0].keys():
+        raise ValueError(f"{table} needs the columns index and name")
+    return {
+        int(row["index"]): CODES[name]
+        for row in rows
+        if (name := _tissue_name(row["name"])) in CODES
+    }
+
+
+def _tissue_name(name: str) -> str:
+    name = name.lower().replace("_", " ").removesuffix(" left").removesuffix(" right")
+    return _OTHER_NAMES.get(name, name.replace(" ", "_"))
+
+
+def find_label_images(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Label images under a folder that hold deep grey matter, with their tables.
+
+    A table ``[prefix_]dseg.tsv`` speaks for all ``[prefix]*_dseg.nii.gz`` of the same
+    top-level sub-folder.
+
+    Yields
+    ------
+    path, table : Path
+    """
+    for table in sorted(folder.glob("*/**/*dseg.tsv")):
+        if set(_read_table(table).values()) < {CODES[name] for name in _LANDMARKS}:
+            continue
+        root = folder / table.relative_to(folder).parts[0]
+        prefix = table.name.removesuffix("dseg.tsv").rstrip("_")
+        for path in sorted(root.rglob(f"{prefix}*_dseg.nii.gz")):
+            yield path, table
+
+
+def graft(head: LabelSet, nuclei: LabelSet) -> LabelSet:
+    """Give a head the basal ganglia, thalami and ventricles of another person.
+
+    The other person is laid on the head by the similarity that best fits the centres of
+    the large nuclei.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit at all: the labels then mean something else.
+    """
+    rotation, scale, shift = _similarity(head.landmarks, nuclei.landmarks)
+    misfit = scale * head.landmarks @ rotation.T + shift - nuclei.landmarks
+    if np.linalg.norm(misfit, axis=1).max() > _LARGEST_MISFIT:
+        raise ValueError("the nuclei lie elsewhere than those of the head; check their labels")
+    placement = np.eye(4)
+    placement[:3, :3] = scale * rotation
+    placement[:3, 3] = shift
+    matrix = np.linalg.inv(nuclei.affine) @ placement @ head.affine
+    donated = ndimage.affine_transform(
+        nuclei.labels, matrix, output_shape=head.labels.shape, order=0
+    )
+    exchanged = [CODES[name] for name in (*_LANDMARKS, "accumbens")]
+    labels = np.where(np.isin(head.labels, exchanged), CODES["white_matter"], head.labels)
+    # What this small nucleus is called varies; the head keeps its own where it has one.
+    donated[np.isin(donated, [CODES["substantia_nigra"], CODES["red_nucleus"]])] = 0
+    labels = np.where((donated > 0) & (labels > 0), donated, labels)
+    return LabelSet(labels.astype(np.uint8), head.affine)
+
+
+def _similarity(
+    source: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Rotation, scale and shift that take points of `source` nearest to those of `target`."""
+    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+    rotation = Rotation.align_vectors(b, a)[0].as_matrix()
+    scale = float(np.linalg.norm(b) / np.linalg.norm(a))
+    return rotation, scale, target.mean(axis=0) - scale * rotation @ source.mean(axis=0)
+
+
+class Anatomies:
+    """Brains to draw from: heads, each as it is or with the nuclei of another person.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Holds label sets as :func:`find_label_images` finds them, at least one of them a
+        whole brain, and any number of subcortical ones. Without it the brains are
+        digital heads of :mod:`qsm_workflows.phantom`.
+    digital : int
+        How many digital heads are made if there is no folder.
+    """
+
+    def __init__(self, folder: Path | None = None, digital: int = 4) -> None:
+        if folder is None:
+            self._heads: Sequence[LabelSet] = [digital_head(n) for n in range(digital)]
+            self._donors: Sequence[tuple[Path, Path]] = ()
+            self.source = f"{digital} digital heads"
+            return
+        images = list(find_label_images(folder))
+        tables = {table: _read_table(table).values() for _, table in images}
+        whole = {table for table, codes in tables.items() if CODES["white_matter"] in codes}
+        self._heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
+        self._donors = [pair for pair in images if pair[1] not in whole]
+        if not self._heads:
+            raise ValueError(
+                f"{folder} holds no label image of a whole brain: a sub-folder with "
+                "*_dseg.nii.gz and a table dseg.tsv that names white and grey matter"
+            )
+        names = sorted({pair[0].relative_to(folder).parts[0] for pair in images})
+        self.source = f"{', '.join(names)} ({len(self._heads)} heads, {len(self._donors)} donors)"
+
+    def draw(self, rng: np.random.Generator) -> LabelSet:
+        """One of the heads, mostly with nuclei of another person."""
+        head = self._heads[int(rng.integers(len(self._heads)))]
+        if not self._donors or rng.random() < 0.1:
+            return head
+        while True:
+            # One in thirty of the public sets has its labels shifted.
+            donor = self._donors[int(rng.integers(len(self._donors)))]
+            with contextlib.suppress(ValueError):
+                return graft(head, read_labels(*donor))
+
+
+def _cropped(brain: LabelSet, margin: int = 4) -> LabelSet:
+    """Cut to the brain, whose holes become fluid."""
+    labels = np.where(_largest(brain.labels > 0), brain.labels, 0).astype(np.uint8)
+    labels[(labels == 0) & ndimage.binary_fill_holes(labels > 0)] = CODES["csf"]
+    low, high = (f(np.argwhere(labels), axis=0) for f in (np.min, np.max))
+    first, end = np.maximum(low - margin, 0), high + 1 + margin
+    inside = tuple(slice(a, b) for a, b in zip(first, end, strict=True))
+    affine = brain.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first
+    return LabelSet(np.ascontiguousarray(labels[inside]), affine)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask)
+    return parts == np.bincount(parts[mask]).argmax()
+
+
+def digital_head(number: int) -> LabelSet:
+    """Labels of one of the heads that ``qsm-wf simulate`` makes, at 1 mm, without lesions."""
+    from qsm_workflows.phantom import simulate_head
+
+    # Far from the seeds that anybody evaluates on.
+    head = simulate_head(10_000 + number, lesions=False)
+    codes = np.zeros(256, np.uint8)
+    for row in head.label_table:
+        codes[row.index] = CODES.get(_tissue_name(row.name), 0)
+    return _cropped(LabelSet(codes[head.labels], head.affine))

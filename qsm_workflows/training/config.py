@@ -1,0 +1,111 @@
+"""What a training run is made of, read from a TOML file."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from qsm_workflows.algorithms.fft import Shape3
+
+MODES = ("individual", "cropped")
+VOLUMES = ("brains", "shapes")
+SCHEDULES = ("cosine", "multistep")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a training run gives, apart from the anatomy folder.
+
+    Every field is a key of the TOML file.
+    """
+
+    method: str
+    """Inversion that the weights will serve: xqsm or deepqsm."""
+    architecture: str
+    """Key of :data:`qsm_workflows.networks.checkpoints.ARCHITECTURES`."""
+    width: int
+    mode: str
+    """individual: the field of the patch alone; cropped: the field of all, then cropped."""
+    steps: int
+    """Length of the whole run; the learning rate's schedule ends here."""
+    volumes: str = "brains"
+    """brains or shapes."""
+    pool: int = 64
+    """How many volumes are made; the last of them are kept for validation."""
+    validation: int = 4
+    """How many of them validate."""
+    volume_shape: Shape3 = (144, 192, 128)
+    patches: tuple[Shape3, ...] = ((64, 64, 64),)
+    """Patch shapes; each batch draws one."""
+    batch: int = 2
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    """cosine, after a warm-up; or multistep: a tenth after 1/2 and again after 4/5."""
+    warmup: int = 200
+    noise_probability: float = 0.2
+    """Part of the patches whose field gets noise."""
+    noise_snr: tuple[float, ...] = (50.0, 40.0, 20.0, 10.0, 5.0)
+    """Ratios of power, one of which is drawn."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", MODES), ("volumes", VOLUMES), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
+                )
+        for name in ("steps", "batch", "learning_rate", "width", "validation"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.validation >= self.pool:
+            raise ValueError(
+                f"pool must be more than the {self.validation} volumes that validate, "
+                f"not {self.pool}"
+            )
+        if not self.patches:
+            raise ValueError("patches needs at least one shape")
+        for patch in self.patches:
+            if len(patch) != 3 or any(
+                not 0 < n <= m for n, m in zip(patch, self.volume_shape, strict=True)
+            ):
+                raise ValueError(f"no patch of {patch} fits into volumes of {self.volume_shape}")
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainingConfig":
+        """Read a TOML file.
+
+        Raises
+        ------
+        ValueError
+            If the file is no TOML, or a key is unknown, missing or of the wrong type.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ValueError(f"cannot read the configuration {path}: {error}") from error
+        types = get_type_hints(cls)
+        for name, value in values.items():
+            if name not in types:
+                raise ValueError(f"{path}: unknown key {name!r}; there are {', '.join(types)}")
+            values[name] = _converted(path, name, value, types[name])
+        required = {f.name for f in fields(cls) if not hasattr(cls, f.name)}
+        if missing := sorted(required - values.keys()):
+            raise ValueError(f"{path} lacks {', '.join(missing)}")
+        return cls(**values)
+
+
+def _converted(path: Path, name: str, value, kind):
+    if get_args(kind) and isinstance(value, list):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if not get_args(kind) and type(value) is kind:
+        return value
+    raise ValueError(f"{path}: {name} = {value!r} is of the wrong type")
+
+
+def builtin_configs() -> dict[str, Path]:
+    """Configurations that come with the package, by name."""
+    folder = Path(str(files("qsm_workflows.training"))) / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}

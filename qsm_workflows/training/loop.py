@@ -1,0 +1,190 @@
+"""The training loop: resumable, and the same however often it is interrupted."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from qsm_workflows.networks.base import InversionNetwork
+from qsm_workflows.networks.checkpoints import ARCHITECTURES
+
+from .config import TrainingConfig
+from .metrics import Metrics
+from .patches import Batch, draw_batch
+from .pool import Pool
+from .state import Progress, load_state, save_state
+
+SAVE_SECONDS = 120.0
+"""Between two saved states."""
+
+METRICS_STEPS = 100
+"""Between two rows of metrics."""
+
+VALIDATION_PATCHES = 8
+
+BATCH_NORM_MOMENTUM = 0.02
+
+
+def train(
+    config: TrainingConfig,
+    pool: Pool,
+    folder: Path,
+    *,
+    minutes: float = math.inf,
+    device: str = "cpu",
+    report: Callable[[str], None] | None = None,
+) -> tuple[InversionNetwork, Progress]:
+    """Train until the last step or until time is up, from where an earlier call stopped.
+
+    Each step draws its patches from the seed and its number alone, so that a run in
+    pieces gives what an unbroken one gives.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    pool : Pool
+        Volumes, the last of which validate.
+    folder : Path
+        Of this run: state, ``metrics.tsv`` and ``metrics.png``.
+    minutes : float
+        Time after which to stop.
+    device : str
+        Torch device; convolutions are computed in bfloat16 where it has that.
+    report : callable, optional
+        Is given a line now and then.
+
+    Returns
+    -------
+    network : InversionNetwork
+        As trained so far.
+    progress : Progress
+    """
+    deadline = time.monotonic() + 60 * minutes
+    torch.manual_seed(config.seed)
+    network = _new_network(config).to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    progress = load_state(folder, network, optimiser)
+    metrics = Metrics(folder, progress.step)
+    run = _Run(config, pool, device, network, optimiser)
+    saved = started = time.monotonic()
+    before = progress.seconds
+    while progress.step < config.steps and time.monotonic() < deadline:
+        progress.losses.append(run.step(progress.step))
+        progress.step += 1
+        progress.seconds = before + time.monotonic() - started
+        if progress.step % METRICS_STEPS == 0:
+            loss = sum(progress.losses) / len(progress.losses)
+            rate = learning_rate(config, progress.step)
+            metrics.add(progress.step, progress.seconds, loss, run.validate(), rate)
+            progress.losses.clear()
+            if report:
+                report(metrics.last_line())
+        if time.monotonic() - saved > SAVE_SECONDS:
+            save_state(folder, network, optimiser, progress)
+            saved = time.monotonic()
+    save_state(folder, network, optimiser, progress)
+    metrics.plot()
+    return network.eval(), progress
+
+
+def _new_network(config: TrainingConfig) -> InversionNetwork:
+    network = ARCHITECTURES[config.architecture].network(config.width)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            # Batches are small: the statistics for inference need more of them.
+            module.momentum = BATCH_NORM_MOMENTUM
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return network
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Learning rate of a step."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    if config.schedule == "multistep":
+        return config.learning_rate * 0.1 ** sum(step >= part * config.steps for part in (0.5, 0.8))
+    part = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+class _Run:
+    """Steps and validation of one call."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        pool: Pool,
+        device: str,
+        network: InversionNetwork,
+        optimiser: torch.optim.Optimizer,
+    ) -> None:
+        self.config = config
+        self.pool = pool
+        self.device = device
+        self.network = network
+        self.optimiser = optimiser
+        self.numbers = range(len(pool))[: -config.validation]
+        self.known = [
+            self._batch([config.seed, 1, n], range(len(pool))[-config.validation :])
+            for n in range(VALIDATION_PATCHES // config.batch + 1)
+        ]
+
+    def step(self, number: int) -> float:
+        """One step; returns its loss."""
+        batch = self._batch([self.config.seed, 0, number], self.numbers)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, number)
+        self.network.train()
+        self.optimiser.zero_grad()
+        loss = relative_error(self._predict(batch), batch)
+        loss.backward()
+        self.optimiser.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Normalised root-mean-square error on patches of volumes that do not train."""
+        self.network.eval()
+        squared = total = 0.0
+        for batch in self.known:
+            difference = (self._predict(batch) - batch.chi) * batch.mask
+            squared += float(difference.square().sum())
+            total += float((batch.chi * batch.mask).square().sum())
+        return math.sqrt(squared / total)
+
+    def _batch(self, seed: list[int], numbers: range) -> Batch:
+        rng = np.random.default_rng(seed)
+        patch = self.config.patches[rng.integers(len(self.config.patches))]
+        return draw_batch(
+            rng,
+            self.pool,
+            numbers,
+            patch,
+            self.config.batch,
+            mode=self.config.mode,
+            noise_probability=self.config.noise_probability,
+            noise_snr=self.config.noise_snr,
+            device=self.device,
+        )
+
+    def _predict(self, batch: Batch) -> torch.Tensor:
+        field = batch.field.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            return self.network(field).float()
+
+
+def relative_error(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean squared error in the mask, in units of each patch's mean |field|.
+
+    A patch with a strong source then counts as much as any other.
+    """
+    count = batch.mask.sum((1, 2, 3, 4)).clamp(min=1)
+    scale = (batch.field.abs() * batch.mask).sum((1, 2, 3, 4)) / count
+    squared = nn.functional.mse_loss(prediction, batch.chi, reduction="none") * batch.mask
+    return (squared.sum((1, 2, 3, 4)) / count / scale.clamp(min=1e-9) ** 2).mean()

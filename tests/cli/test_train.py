@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from qsm_workflows.cli.main import main
+from qsm_workflows.networks.checkpoints import read_checkpoint
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        'method = "deepqsm"\narchitecture = "unet"\nwidth = 2\nmode = "individual"\n'
+        'volumes = "shapes"\nsteps = 2\npool = 2\nvalidation = 1\nbatch = 1\n'
+        "volume_shape = [16, 16, 16]\npatches = [[16, 16, 16]]\n"
+    )
+    return path
+
+
+def test_trains_and_writes_weights_with_a_card(config, tmp_path):
+    out = tmp_path / "run"
+    assert main(["train", str(config), "--out", str(out)]) == 0
+    checkpoint = read_checkpoint(out / "tiny.safetensors", "deepqsm")
+    assert checkpoint.network.width == 2
+    card = json.loads((out / "tiny.json").read_text())
+    assert card["sha256"] == checkpoint.sha256
+    assert card["steps"] == 2
+    assert "random boxes" in card["data"]
+    assert (out / "metrics.tsv").read_text().startswith("step\t")
+
+
+def test_names_the_configurations_of_the_package(tmp_path, capsys):
+    assert main(["train", "nothing.toml", "--out", str(tmp_path)]) == 2
+    assert "xqsm-individual" in capsys.readouterr().err
+
+
+def test_refuses_no_time(config, tmp_path, capsys):
+    assert main(["train", str(config), "--out", str(tmp_path), "--minutes", "0"]) == 2
+    assert "--minutes must be positive" in capsys.readouterr().err

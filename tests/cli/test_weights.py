@@ -1,0 +1,54 @@
+import pytest
+
+from qsm_workflows.cli.main import main
+from qsm_workflows.networks.cards import check_card, read_card, write_card
+from qsm_workflows.networks.checkpoints import write_checkpoint
+from qsm_workflows.networks.lite import LiteQSM
+from qsm_workflows.networks.weights import FOLDER_VARIABLE, find_weights, sha256
+
+
+@pytest.fixture
+def user_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "trained.safetensors"
+    write_checkpoint(path, LiteQSM(2), metadata={"method": "xqsm"})
+    return path
+
+
+def test_add_then_list_then_show(weights, user_folder, capsys):
+    write_card(weights, {"architecture": "lite", "width": 2, "licence": "mine alone"})
+    assert main(["weights", "add", "xqsm", str(weights)]) == 0
+    assert find_weights("xqsm") == user_folder / "xqsm.safetensors"
+    assert main(["weights"]) == 0
+    assert "xqsm: lite of width 2" in capsys.readouterr().out
+    assert main(["weights", "show", "xqsm"]) == 0
+    assert "licence: mine alone" in capsys.readouterr().out
+
+
+def test_weights_without_a_card_get_one(weights, user_folder):
+    assert main(["weights", "add", "xqsm", str(weights)]) == 0
+    card = read_card(user_folder / "xqsm.safetensors")
+    assert card["architecture"] == "lite"
+    assert card["sha256"] == sha256(weights)
+
+
+def test_weights_for_another_method_are_not_added(weights, user_folder, capsys):
+    assert main(["weights", "add", "deepqsm", str(weights)]) == 2
+    assert "trained for xqsm" in capsys.readouterr().err
+    assert not user_folder.exists()
+
+
+def test_a_file_that_is_not_that_of_its_card_is_refused(weights):
+    write_card(weights, {})
+    check_card(weights, sha256(weights))
+    with open(weights, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match="damaged or was exchanged"):
+        check_card(weights, sha256(weights))
+    assert main(["weights", "show", str(weights)]) == 2

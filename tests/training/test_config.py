@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from qsm_workflows.networks.checkpoints import ARCHITECTURES, METHODS
+from qsm_workflows.training.config import TrainingConfig, builtin_configs
+
+MINIMAL = 'method = "xqsm"\narchitecture = "lite"\nwidth = 32\nmode = "cropped"\nsteps = 10\n'
+
+
+def test_reads_a_file(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(MINIMAL + "learning_rate = 1\npatches = [[48, 48, 48]]\n")
+    config = TrainingConfig.read(path)
+    assert config.mode == "cropped"
+    assert config.patches == ((48, 48, 48),)
+    assert isinstance(config.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "lr = 1\n", "unknown key 'lr'"),
+        (MINIMAL.replace("width = 32\n", ""), "lacks width"),
+        (MINIMAL + 'batch = "two"\n', "batch = 'two' is of the wrong type"),
+        (MINIMAL.replace("cropped", "whole"), "mode must be one of individual, cropped"),
+        (MINIMAL + "patches = [[400, 64, 64]]\n", "no patch of"),
+        (MINIMAL + "pool = 4\n", "pool must be more than the 4"),
+        ("steps = ", "cannot read the configuration"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.read(path)
+
+
+@pytest.mark.parametrize("name", builtin_configs())
+def test_built_in_configurations_can_be_trained(name):
+    config = TrainingConfig.read(builtin_configs()[name])
+    assert config.architecture in METHODS[config.method]
+    multiple = ARCHITECTURES[config.architecture].network.multiple
+    assert all(n % multiple == 0 for patch in config.patches for n in patch)
+
+
+def test_modes_differ_in_nothing_else():
+    built_in = {name: TrainingConfig.read(path) for name, path in builtin_configs().items()}
+    for suffix in ("", "-full"):
+        individual = built_in[f"xqsm-individual{suffix}"]
+        cropped = built_in[f"xqsm-cropped{suffix}"]
+        assert dataclasses.replace(individual, mode="cropped") == cropped

@@ -1,0 +1,119 @@
+import dataclasses
+
+import pytest
+import torch
+
+from qsm_workflows.networks.checkpoints import ARCHITECTURES
+from qsm_workflows.training import loop, state
+from qsm_workflows.training.loop import learning_rate, relative_error, train
+from qsm_workflows.training.metrics import read_metrics
+from qsm_workflows.training.patches import Batch
+
+
+@pytest.fixture(autouse=True)
+def _every_step(monkeypatch):
+    monkeypatch.setattr(loop, "METRICS_STEPS", 2)
+    monkeypatch.setattr(loop, "VALIDATION_PATCHES", 1)
+
+
+def curve(folder):
+    return [(row["loss"], row["validation_nrmse"]) for row in read_metrics(folder)]
+
+
+def stop_after(monkeypatch, steps):
+    """Let the clock of the loop run out after some steps."""
+    step = loop._Run.step
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(done[0]))
+    done = [0]
+
+    def counted(self, number):
+        done[0] += steps == len(taken) + 1
+        taken.append(number)
+        return step(self, number)
+
+    taken: list[int] = []
+    monkeypatch.setattr(loop._Run, "step", counted)
+
+
+def test_a_run_in_pieces_is_an_unbroken_one(config, pool, tmp_path, monkeypatch):
+    whole, _ = train(config, pool, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        _, progress = train(config, pool, tmp_path / "pieces", minutes=0.9 / 60)
+        assert progress.step == 3
+    pieces, progress = train(config, pool, tmp_path / "pieces")
+    assert progress.step == config.steps
+    assert curve(tmp_path / "pieces") == curve(tmp_path / "whole")
+    for a, b in zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert (tmp_path / "pieces" / "metrics.png").stat().st_size > 1000
+
+
+def test_training_lowers_the_error(config, pool, tmp_path):
+    longer = dataclasses.replace(config, width=8, steps=60, learning_rate=0.01)
+    train(longer, pool, tmp_path)
+    losses = [loss for loss, _ in curve(tmp_path)]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_rows_of_lost_work_are_dropped(config, pool, tmp_path):
+    train(dataclasses.replace(config, steps=3), pool, tmp_path)
+    with open(tmp_path / "metrics.tsv", "a") as file:
+        file.write("4\t1\t1\t1\t1\n")
+    train(config, pool, tmp_path)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [2, 4, 6]
+
+
+def test_state_of_another_network_is_refused(config, pool, tmp_path):
+    train(dataclasses.replace(config, steps=1), pool, tmp_path)
+    with pytest.raises(ValueError, match="holds no state of this run"):
+        train(dataclasses.replace(config, width=4), pool, tmp_path)
+
+
+def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LARGEST_FILE", 2000)
+    network = ARCHITECTURES["unet"].network(2)
+    optimiser = torch.optim.Adam(network.parameters())
+    for step in (1, 2):
+        sum(p.sum() for p in network.parameters()).backward()
+        optimiser.step()
+        state.save_state(tmp_path, network, optimiser, state.Progress(step=step))
+    files = list(tmp_path.glob("state-*/*"))
+    # Only the newest state is kept, whole.
+    assert {path.parent.name for path in files} == {"state-00000002"}
+    largest = max(t.nbytes for t in network.state_dict().values())
+    assert max(path.stat().st_size for path in files) < 2000 + largest + 20_000
+    other = ARCHITECTURES["unet"].network(2)
+    restored = torch.optim.Adam(other.parameters())
+    assert state.load_state(tmp_path, other, restored).step == 2
+    for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    saved, loaded = optimiser.state_dict()["state"], restored.state_dict()["state"]
+    assert saved.keys() == loaded.keys()
+    for number, entry in saved.items():
+        assert all(torch.equal(value, loaded[number][name]) for name, value in entry.items())
+
+
+def test_learning_rate_schedules(config):
+    long = dataclasses.replace(config, steps=1000, warmup=100, learning_rate=1.0)
+    rates = [learning_rate(long, step) for step in range(1000)]
+    assert rates[0] == 0.01
+    assert max(rates) == rates[100] == 1
+    assert rates[-1] < 0.02
+    steps = dataclasses.replace(long, schedule="multistep")
+    assert [learning_rate(steps, n) for n in (100, 499, 500, 799, 800)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01]
+    )
+
+
+def test_loss_is_blind_to_the_strength_of_a_patch():
+    generator = torch.Generator().manual_seed(0)
+    chi, field, prediction = torch.randn((3, 1, 1, 8, 8, 8), generator=generator)
+    mask = torch.ones(chi.shape, dtype=torch.bool)
+    mask[..., 0] = False
+    loss = relative_error(prediction, Batch(field, chi, mask))
+    strong = relative_error(5 * prediction, Batch(5 * field, 5 * chi, mask))
+    assert strong == pytest.approx(float(loss), rel=1e-5)
+    # Nothing outside the mask counts.
+    other = torch.where(mask, prediction, 100)
+    assert relative_error(other, Batch(field, chi, mask)) == loss

@@ -1,0 +1,75 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from qsm_workflows.algorithms.dipole import forward_field
+from qsm_workflows.training.patches import add_noise, draw_batch, individual_field
+from qsm_workflows.training.pool import make_pool
+
+NO_NOISE = {"noise_probability": 0.0, "noise_snr": (10.0,)}
+GEOMETRY = (1, 1, 1), (0, 0, 1)
+
+
+def draw(pool, mode, seed=0, size=3, **options):
+    rng = np.random.default_rng(seed)
+    options = NO_NOISE | options
+    return draw_batch(rng, pool, range(len(pool)), (16, 16, 16), size, mode=mode, **options)
+
+
+def test_individual_field_is_that_of_the_patch_alone(pool):
+    batch = draw(pool, "individual")
+    for field, chi in zip(batch.field, batch.chi, strict=True):
+        expected = forward_field(chi[0].numpy(), *GEOMETRY, pad=16)
+        np.testing.assert_allclose(field[0], expected, atol=1e-6)
+
+
+def test_cropped_field_holds_the_sources_outside(config, tmp_path):
+    pool = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
+    whole = forward_field(pool.chi[0].astype(np.float32), *GEOMETRY)
+    # float16 keeps three digits.
+    np.testing.assert_allclose(pool.field[0], whole, atol=1e-3 * np.abs(whole).max())
+    batch = draw(pool, "cropped")
+    alone = individual_field(batch.chi)
+    assert (batch.field - alone).norm() > 0.1 * alone.norm()
+    # The middle of what a patch's own sources leave is far from those outside: smoother.
+    rest = (batch.field - alone)[..., 4:12, 4:12, 4:12]
+    rough = batch.field[..., 4:12, 4:12, 4:12]
+    assert rest.diff(dim=2).norm() < 0.5 * rough.diff(dim=2).norm()
+
+
+def test_fields_are_added_to_a_pool_that_has_none(config, tmp_path):
+    first = make_pool(tmp_path, config)
+    assert first.field is None
+    second = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
+    np.testing.assert_array_equal(first.chi, second.chi)
+    assert second.field is not None
+
+
+def test_pool_of_another_kind_is_refused(config, tmp_path):
+    make_pool(tmp_path, config)
+    with pytest.raises(ValueError, match="holds other volumes"):
+        make_pool(tmp_path, dataclasses.replace(config, seed=99))
+
+
+def test_patches_are_mirrored_with_their_fields(pool):
+    """The field of a mirrored patch is right, so both mirror images must be drawn."""
+    batches = [draw(pool, "individual", seed, size=1) for seed in range(40)]
+    corners = torch.stack(
+        [batch.chi[0, 0, :3].sum() - batch.chi[0, 0, -3:].sum() for batch in batches]
+    )
+    assert len(corners.unique()) > 20
+
+
+@pytest.mark.parametrize("snr", [5.0, 50.0])
+def test_noise_has_the_power_asked_for(snr):
+    field = torch.randn((1, 1, 32, 32, 32), generator=torch.Generator().manual_seed(0)) * 0.01
+    mask = torch.zeros(field.shape, dtype=torch.bool)
+    mask[..., 4:28, 4:28, 4:28] = True
+    field = field * mask
+    noisy = add_noise(np.random.default_rng(0), field, mask, 1.0, (snr,))
+    noise = noisy - field
+    assert not noise[~mask].any()
+    assert field[mask].square().mean() / noise[mask].square().mean() == pytest.approx(snr, rel=0.05)
+    assert torch.equal(add_noise(np.random.default_rng(0), field, mask, 0.0, (snr,)), field)
