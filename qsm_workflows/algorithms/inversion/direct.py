@@ -19,7 +19,7 @@ def tkd(
 ) -> FloatArray:
     """Susceptibility by thresholded k-space division (TKD).
 
-    χ = F⁻¹{F f / D'}, where D' = D for |D| > threshold and sign(D)·threshold elsewhere.
+    χ = F⁻¹{F f / D'}, where D' = D for ``|D| > threshold`` and sign(D)·threshold elsewhere.
     Susceptibility is underestimated, more so for a higher threshold; no correction factor
     is applied.
 
@@ -34,7 +34,7 @@ def tkd(
     b0_dir : (3,) sequence of float
         Unit vector of B0 in voxel axes.
     threshold : float
-        Smallest |D| that is divided by, between 0 and 2/3.
+        Smallest ``|D|`` that is divided by, between 0 and 2/3.
     pad : float
         Millimetres of zeros around the mask; 0 works periodically on the image.
     device : str
@@ -62,5 +62,5 @@ def tkd(
 
 
 def inverse_kernel(kernel: torch.Tensor, threshold: float) -> torch.Tensor:
-    """1/D where |D| > threshold, sign(D)/threshold elsewhere; zero where D is zero."""
+    """1/D where ``|D| > threshold``, sign(D)/threshold elsewhere; zero where D is zero."""
     return torch.where(kernel.abs() > threshold, 1 / kernel, kernel.sign() / threshold)
