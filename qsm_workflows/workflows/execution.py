@@ -1,5 +1,6 @@
 """Running a graph: settings of Nipype, a sturdier process pool, progress, logs, failures."""
 
+import gc
 import getpass
 import logging
 import os
@@ -262,6 +263,9 @@ def run_workflow(
     runner: Any = plugin
     if plugin == "MultiProc":
         runner = StudyMultiProc(arguments, log_file, on_report)
+    # Nipype collects garbage for every node that it submits. What is there already is no
+    # garbage: frozen, it is not looked through each time.
+    gc.freeze()
     try:
         workflow.run(plugin=runner, plugin_args=arguments)
     except Exception as error:
@@ -270,6 +274,8 @@ def run_workflow(
         if not failures:
             raise RuntimeError(f"the workflow could not be run: {error}") from error
         return failures
+    finally:
+        gc.unfreeze()
     return []
 
 
