@@ -20,9 +20,9 @@ class _RESHARPInputSpec(BaseInterfaceInputSpec):
     preset = traits.Enum(
         "study", "ge", "prisma", usedefault=True, desc="parameters for those not given"
     )
-    radius = traits.Float(desc="kernel radius, mm")
-    tikhonov = traits.Float(desc="Tikhonov weight λ")
-    max_iterations = traits.Int(desc="most conjugate gradient iterations")
+    radius = traits.Float(desc="kernel radius, mm [of the preset]")
+    tikhonov = traits.Float(desc="Tikhonov weight λ [of the preset]")
+    max_iterations = traits.Int(desc="most conjugate gradient iterations [of the preset]")
     tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(

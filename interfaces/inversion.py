@@ -19,6 +19,12 @@ from ._torch import set_threads
 class _InversionInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="local field, ppm")
     mask = File(exists=True, mandatory=True, desc="mask of the local field")
+    b0_dir = traits.Tuple(
+        traits.Float,
+        traits.Float,
+        traits.Float,
+        desc="unit vector of B0 in voxel axes [from the affine]",
+    )
     pad = traits.Float(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
@@ -46,7 +52,8 @@ class _Inversion(SimpleInterface):
         local_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         mask = _images.load_mask(self.inputs.mask)
-        geometry = voxel_size(image.affine), b0_direction(image.affine)
+        b0_dir = self.inputs.b0_dir if isdefined(self.inputs.b0_dir) else b0_direction(image.affine)
+        geometry = voxel_size(image.affine), b0_dir
         chi = self._invert(local_field, mask, image, geometry)
         self._results["out_file"] = _images.save(
             chi, image, _images.output_path(runtime.cwd, "chi")

@@ -1,8 +1,6 @@
 """Saving of a node's result under its final name."""
 
-import gzip
 import json
-import shutil
 from pathlib import Path
 
 from nipype.interfaces.base import (
@@ -14,7 +12,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from qsm_workflows.files import write_whole
+from qsm_workflows.files import copy_file, write_whole
 
 
 class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -43,7 +41,7 @@ class SaveDerivative(SimpleInterface):
     def _run_interface(self, runtime):
         source, target = Path(self.inputs.in_file), Path(self.inputs.out_path)
         if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            write_whole(target, lambda partial: _copy(source, partial))
+            write_whole(target, lambda partial: copy_file(source, partial))
         if isdefined(self.inputs.metadata):
             sidecar = target.with_name(target.name.split(".")[0] + ".json")
             text = json.dumps(self._sidecar(), indent=2, ensure_ascii=False) + "\n"
@@ -61,16 +59,3 @@ class SaveDerivative(SimpleInterface):
         if isdefined(self.inputs.actual_thickness):
             metadata["CoverageMillimetersActual"] = self.inputs.actual_thickness
         return metadata
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.suffix == target.suffix:
-        shutil.copyfile(source, target)
-        return
-    # No name and no time in the gzip header: the same image gives the same bytes.
-    with (
-        source.open("rb") as stream,
-        target.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=1) as packed,
-    ):
-        shutil.copyfileobj(stream, packed, 1 << 20)

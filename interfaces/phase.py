@@ -10,6 +10,7 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -108,7 +109,7 @@ class _UnwrapBestPathInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
         File(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"
     )
-    echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
+    echo_times = traits.List(traits.Float, desc="echo times, s; needed for several echoes")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
 
 
@@ -132,12 +133,11 @@ class UnwrapBestPath(SimpleInterface):
         phases, image = _load_echoes(self.inputs.in_files, [self.inputs.mask])
         mask = _images.load_mask(self.inputs.mask)
         unwrapped = [unwrap_bestpath(phase, mask) for phase in phases]
-        self._results["out_files"] = _save_echoes(
-            align_echoes(unwrapped, mask, self.inputs.echo_times),
-            image,
-            runtime.cwd,
-            "unwrapped",
-        )
+        if len(phases) > 1:
+            if not isdefined(self.inputs.echo_times):
+                raise ValueError("several echoes need their echo times, to remove 2π jumps")
+            unwrapped = align_echoes(unwrapped, mask, self.inputs.echo_times)
+        self._results["out_files"] = _save_echoes(unwrapped, image, runtime.cwd, "unwrapped")
         return runtime
 
 
@@ -151,6 +151,7 @@ class _FitEchoesInputSpec(BaseInterfaceInputSpec):
     weighting = traits.Enum(
         "magnitude", "magnitude_squared", usedefault=True, desc="weight of each echo"
     )
+    mask = File(exists=True, desc="brain mask, outside of which the field is zero [none]")
 
 
 class _FitEchoesOutputSpec(TraitedSpec):
@@ -167,7 +168,8 @@ class FitEchoes(SimpleInterface):
     def _run_interface(self, runtime):
         from qsm_workflows.algorithms.echoes import fit_echoes
 
-        phases, image = _load_echoes(self.inputs.in_files, self.inputs.magnitudes)
+        masks = [self.inputs.mask] if isdefined(self.inputs.mask) else []
+        phases, image = _load_echoes(self.inputs.in_files, [*self.inputs.magnitudes, *masks])
         fit = fit_echoes(
             phases,
             [_images.load_float(path) for path in self.inputs.magnitudes],
@@ -175,11 +177,12 @@ class FitEchoes(SimpleInterface):
             self.inputs.b0,
             weighting=self.inputs.weighting,
         )
+        inside = _images.load_mask(masks[0]) if masks else True
         self._results["out_file"] = _images.save(
-            fit.total_field, image, _images.output_path(runtime.cwd, "total_field")
+            fit.total_field * inside, image, _images.output_path(runtime.cwd, "total_field")
         )
         self._results["out_residual"] = _images.save(
-            fit.residual, image, _images.output_path(runtime.cwd, "residual")
+            fit.residual * inside, image, _images.output_path(runtime.cwd, "residual")
         )
         return runtime
 

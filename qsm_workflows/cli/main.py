@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from qsm_workflows import __version__
 
-from . import check, convert, import_nifti, run, simulate, train, weights
+from . import check, convert, import_nifti, run, simulate, steps, train, weights
 
-_COMMANDS = (run, check, convert, import_nifti, simulate, train, weights)
+_COMMANDS = (run, check, convert, import_nifti, simulate, steps, train, weights)
 
 
 def build_parser() -> argparse.ArgumentParser:

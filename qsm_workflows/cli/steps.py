@@ -1,0 +1,147 @@
+"""Single steps on plain NIfTI: ``qsm-wf STEP METHOD INPUT… --mask MASK --out FILE``."""
+
+import argparse
+import importlib
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qsm_workflows.files import copy_file, write_whole
+
+from . import step_options
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A method of a step.
+
+    Attributes
+    ----------
+    name : str
+        What it is called on the command line.
+    interface : str
+        Module and class of its node in :mod:`qsm_workflows.interfaces`.
+    help : str
+    """
+
+    name: str
+    interface: str
+    help: str
+
+
+_STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
+    "mask": (
+        "mask the brain",
+        (_Method("bet", "masking.BETMask", "FSL's bet where it is installed, else our own"),),
+    ),
+    "unwrap": (
+        "unwrap phase",
+        (_Method("bestpath", "phase.UnwrapBestPath", "reliable voxels first"),),
+    ),
+    "fieldmap": (
+        "total field from unwrapped phase",
+        (_Method("linear", "phase.FitEchoes", "weighted line through zero"),),
+    ),
+    "bgremove": (
+        "local field from the total field",
+        (_Method("resharp", "background.RESHARP", "regularised spherical mean values"),),
+    ),
+    "invert": (
+        "susceptibility from the local field",
+        (
+            _Method("tkd", "inversion.TKD", "thresholded division in k-space"),
+            _Method("ilsqr", "inversion.ILSQR", "least squares less its streaks"),
+            _Method("medi", "inversion.MEDI", "edges of the magnitude as a prior"),
+            _Method("cosmos", "inversion.COSMOS", "several orientations"),
+            _Method("xqsm", "networks.XQSM", "octave network"),
+            _Method("deepqsm", "networks.DeepQSM", "network trained on shapes"),
+        ),
+    ),
+    "reference": (
+        "state susceptibility relative to a region",
+        (_Method("mean", "measurement.SubtractReference", "mean of the mask or of labels"),),
+    ),
+}
+
+
+class _MethodParser(argparse.ArgumentParser):
+    """Takes its options from a node, when it is used: nodes load Nipype."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        interface = _load(self.get_default("interface"))
+        self.epilog = step_options.source(self.prog.split()[-1])
+        step_options.add_options(self, interface)
+        return super().parse_known_args(args, namespace)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add a command for each step."""
+    for step, (purpose, methods) in _STEPS.items():
+        parser = subparsers.add_parser(
+            step,
+            help=f"single step: {purpose}",
+            description=f"Single step on NIfTI files: {purpose}. Fields and susceptibility are in "
+            "ppm; the direction of B0 comes from the affine.",
+        )
+        choices = parser.add_subparsers(
+            title="methods", metavar="METHOD", required=True, parser_class=_MethodParser
+        )
+        for method in methods:
+            chosen = choices.add_parser(
+                method.name,
+                help=method.help,
+                description=f"{purpose[0].upper()}{purpose[1:]}: {method.help}.",
+            )
+            chosen.set_defaults(func=main, interface=method.interface)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one step; returns the exit status."""
+    from nibabel.filebasedimages import ImageFileError
+
+    interface = _load(args.interface)
+    targets = _targets(args, interface)
+    inputs = step_options.given_inputs(args, interface)
+    with tempfile.TemporaryDirectory(prefix="qsm-wf-") as scratch:
+        try:
+            outputs = interface(**inputs).run(cwd=scratch).outputs
+        # torch asserts where it was built without CUDA.
+        except (ImageFileError, AssertionError) as error:
+            raise ValueError(str(error)) from None
+        for name, paths in targets.items():
+            made = getattr(outputs, name)
+            sources = [made] if isinstance(made, str) else made
+            for source, target in zip(sources, paths, strict=True):
+                write_whole(target, partial(copy_file, Path(source)))
+                print(target)
+    return 0
+
+
+def _load(interface: str) -> Any:
+    """Class of a node."""
+    module, name = interface.split(".")
+    return getattr(importlib.import_module(f"qsm_workflows.interfaces.{module}"), name)
+
+
+def _targets(args: argparse.Namespace, interface: Any) -> dict[str, list[Path]]:
+    """Files asked for, by the output of the node that becomes them.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a NIfTI file or is used twice, or there is not a file for
+        each input of a step that keeps echoes apart.
+    """
+    names = step_options.output_names(interface)
+    targets = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    if "out_files" in targets and len(targets["out_files"]) != len(args.in_files):
+        raise ValueError(f"--out takes a file for each of the {len(args.in_files)} inputs")
+    paths = [path for several in targets.values() for path in several]
+    for path in paths:
+        if not path.name.endswith((".nii", ".nii.gz")):
+            raise ValueError(f"{path} must end in .nii or .nii.gz")
+    if len(set(paths)) < len(paths):
+        raise ValueError("two outputs have the same name")
+    return targets

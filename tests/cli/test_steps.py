@@ -1,0 +1,249 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsm_workflows.algorithms.background import resharp
+from qsm_workflows.algorithms.dipole import forward_field
+from qsm_workflows.algorithms.inversion.direct import tkd
+from qsm_workflows.algorithms.masking import bet
+from qsm_workflows.algorithms.units import radians_per_ppm
+from qsm_workflows.cli import step_options, steps
+from qsm_workflows.cli.main import build_parser, main
+
+SIZE = (1.0, 1.0, 1.5)
+AFFINE = np.diag([*SIZE, 1.0])
+TIMES = (0.004, 0.010)
+METHODS = [(step, method) for step, (_, methods) in steps._STEPS.items() for method in methods]
+
+
+@pytest.fixture
+def head(tmp_path, monkeypatch):
+    """A tiny head in the working folder: fields, wrapped phase and magnitude of two echoes."""
+    monkeypatch.chdir(tmp_path)
+    shape = (20, 19, 18)
+    distance = np.linalg.norm((np.indices(shape).T - (9.5, 9, 8.5)) * SIZE, axis=-1).T
+    mask = distance < 9
+    chi = np.where(distance < 3, 0.2, 0)
+    local = forward_field(chi, SIZE, (0, 0, 1)) * mask
+    field = local + 0.08 * (np.indices(shape)[0] - 9.5) * mask
+    volumes = {"chi": chi, "total": field, "local": local, "mask": mask}
+    volumes["labels"] = (distance < 3) * 7
+    for number, time in enumerate(TIMES, 1):
+        phase = radians_per_ppm(3.0, time) * field
+        volumes[f"unwrapped{number}"] = phase
+        volumes[f"phase{number}"] = np.angle(np.exp(1j * phase))
+        volumes[f"mag{number}"] = 100 * mask
+    for name, volume in volumes.items():
+        kind = np.uint8 if volume.dtype == bool else np.float32
+        nib.save(nib.Nifti1Image(volume.astype(kind), AFFINE), f"{name}.nii")
+    return tmp_path
+
+
+def run(line):
+    return main(line.split())
+
+
+def load(name):
+    return np.asarray(nib.load(name).dataobj)
+
+
+def test_mask(head):
+    magnitude, size = load("mag1.nii"), (8.0, 8.0, 12.0)
+    nib.save(nib.Nifti1Image(magnitude, np.diag([*size, 1])), "big.nii")
+    assert run("mask bet big.nii --out brain.nii.gz --iterations 50") == 0
+    brain = load("brain.nii.gz")
+    assert brain.dtype == np.uint8
+    np.testing.assert_array_equal(brain, bet(magnitude, size, smoothness=2, iterations=50))
+
+
+def test_unwrap_one_echo(head):
+    assert run("unwrap bestpath phase2.nii --mask mask.nii --out u.nii.gz") == 0
+    assert np.ptp(load("phase2.nii")) < 2 * np.pi < np.ptp(load("u.nii.gz"))
+    turns = (load("u.nii.gz") - load("unwrapped2.nii"))[load("mask.nii") > 0] / (2 * np.pi)
+    assert np.abs(turns - np.rint(np.median(turns))).max() < 1e-4
+
+
+def test_unwrap_several_echoes(head):
+    line = "unwrap bestpath phase1.nii phase2.nii --te 0.004 0.010 --mask mask.nii --out"
+    assert run(f"{line} u1.nii u2.nii") == 0
+    for number in (1, 2):
+        np.testing.assert_allclose(
+            load(f"u{number}.nii"), load(f"unwrapped{number}.nii"), atol=1e-4
+        )
+
+
+def test_fieldmap(head):
+    line = (
+        "fieldmap linear unwrapped1.nii unwrapped2.nii --magnitude mag1.nii mag2.nii "
+        "--te 0.004 0.010 --b0 3 --mask mask.nii --out t.nii.gz"
+    )
+    assert run(line) == 0
+    np.testing.assert_allclose(load("t.nii.gz"), load("total.nii"), atol=1e-5)
+
+
+def test_background_removal(head, capsys):
+    line = "bgremove resharp total.nii --mask mask.nii --out l.nii --out-mask m.nii.gz"
+    assert run(f"{line} --radius 2 --tik 1e-3") == 0
+    local, eroded = resharp(load("total.nii"), load("mask.nii"), SIZE, radius=2, tikhonov=1e-3)
+    np.testing.assert_allclose(load("l.nii"), local, atol=1e-6)
+    np.testing.assert_array_equal(load("m.nii.gz"), eroded)
+    assert capsys.readouterr().out.split() == ["l.nii", "m.nii.gz"]
+
+
+def test_inversion(head):
+    line = "invert tkd local.nii --mask mask.nii --out x.nii.gz"
+    assert run(f"{line} --threshold 0.3 --pad 0 --b0-dir 1 0 0") == 0
+    chi = tkd(load("local.nii"), load("mask.nii"), SIZE, (1, 0, 0), threshold=0.3, pad=0)
+    np.testing.assert_allclose(load("x.nii.gz"), chi, atol=1e-6)
+    assert nib.load("x.nii.gz").affine == pytest.approx(AFFINE)
+
+
+def test_medi(head):
+    line = "invert medi local.nii --mask mask.nii --magnitude mag1.nii --b0 3 --pad 5"
+    assert run(f"{line} --out x.nii") == 0
+    assert run(f"{line} --out y.nii --regularisation 10") == 0
+    assert np.std(load("x.nii")) > np.std(load("y.nii")) > 0
+
+
+def test_cosmos(head):
+    line = "invert cosmos local.nii local.nii --mask mask.nii --b0-dir 0 0 1 --b0-dir 0 .6 .8"
+    assert run(f"{line} --out x.nii --pad 5") == 0
+    assert load("x.nii").any()
+
+
+def test_reference(head):
+    assert run("reference mean chi.nii --mask mask.nii --out r.nii") == 0
+    assert load("r.nii")[load("mask.nii") > 0].mean() == pytest.approx(0, abs=1e-6)
+    line = "reference mean chi.nii --mask mask.nii --out r.nii"
+    assert run(f"{line} --labels labels.nii --indices 7") == 0
+    assert load("r.nii")[load("labels.nii") == 7].mean() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "method"), METHODS, ids=[f"{step} {method.name}" for step, method in METHODS]
+)
+def test_every_option_reaches_the_node(head, step, method):
+    """Each option, given a value that is not the default, changes the input that it names."""
+    interface = steps._load(method.interface)
+    spec = interface.input_spec()
+    given, expected = [step, method.name], {}
+    for name in step_options.input_names(interface):
+        flag, value, text = option_for(name, spec.trait(name))
+        given += [*flag, *text]
+        expected[name] = value
+    given += ["--out", *["x.nii"] * (2 if name_of_output(interface) == "out_files" else 1)]
+    arguments = build_parser().parse_args(given)
+    inputs = interface(**step_options.given_inputs(arguments, interface)).inputs
+    assert {name: getattr(inputs, name) for name in expected} == expected
+    assert len(expected) > 1
+
+
+def name_of_output(interface):
+    return step_options.output_names(interface)[0]
+
+
+def option_for(name, trait):
+    """Flag, value as the node has it, and value as it is typed."""
+    flag = [] if name in ("in_file", "in_files") else [f"--{step_options._option(name)}"]
+    kind = type(trait.trait_type).__name__
+    if kind == "Bool":
+        return flag, not trait.default, []
+    if kind == "Enum":
+        return flag, trait.trait_type.values[-1], [trait.trait_type.values[-1]]
+    if kind in ("List", "InputMultiObject"):
+        value, text = sample(type(trait.inner_traits[0].trait_type).__name__)
+        return flag, [value], text
+    return flag, *sample(kind)
+
+
+def sample(kind):
+    """A value that is no input's default, and how it is typed."""
+    return {
+        "File": (str(Path("chi.nii").absolute()), ["chi.nii"]),
+        "Float": (0.625, ["0.625"]),
+        "Int": (77, ["77"]),
+        "Str": ("meta", ["meta"]),
+        "Tuple": ((0.0, 0.6, 0.8), ["0", ".6", ".8"]),
+    }[kind]
+
+
+def test_help_tells_units_and_defaults(head, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run("invert tkd --help")
+    assert exit_.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "zeros around the mask, mm; 0 for periodic (default: 40.0)" in text
+    assert "--threshold VALUE smallest |D| that is divided by (default: 0.15)" in text
+    assert "Shmueli" in text
+
+
+def test_every_step_lists_its_methods(capsys):
+    for step, (_, methods) in steps._STEPS.items():
+        with pytest.raises(SystemExit):
+            run(f"{step} --help")
+        out = capsys.readouterr().out
+        assert all(f"    {method.name} " in out for method in methods)
+
+
+INVERT = "invert tkd local.nii --mask mask.nii"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{INVERT}", "the following arguments are required: --out"),
+        ("invert tkd local.nii --out x.nii", "the following arguments are required: --mask"),
+        ("invert tkd none.nii --mask mask.nii --out x.nii", "there is no file none.nii"),
+        (f"{INVERT} --out x.nii --threshold much", "invalid float value: 'much'"),
+        (f"{INVERT} --out x.nii --lambda 3", "unrecognized arguments: --lambda 3"),
+        ("invert magic local.nii --out x.nii", "invalid choice: 'magic'"),
+        (f"{INVERT} --out x.nii --threshold 2", "threshold must lie between 0 and 2/3"),
+        (f"{INVERT} --out x.nii --pad -3", "pad must be zero or a positive length"),
+        (f"{INVERT} --out x.nii --b0-dir 0 0 2", "b0_dir must be a unit vector"),
+        (f"{INVERT} --out x.img", "x.img must end in .nii or .nii.gz"),
+        (f"{INVERT} --out x.nii --device tricorder", "tricorder"),
+        ("invert tkd empty.nii --mask mask.nii --out x.nii", "empty.nii"),
+        ("invert tkd small.nii --mask mask.nii --out x.nii", "bring both to one grid first"),
+        ("invert tkd nan.nii --mask mask.nii --out x.nii", "NaN"),
+        (
+            "bgremove resharp total.nii --mask mask.nii --out x.nii --out-mask x.nii",
+            "two outputs have the same name",
+        ),
+        (
+            "unwrap bestpath phase1.nii phase2.nii --te 1 2 --mask mask.nii --out x.nii",
+            "--out takes a file for each of the 2 inputs",
+        ),
+        (
+            "unwrap bestpath phase1.nii phase2.nii --mask mask.nii --out x.nii y.nii",
+            "echo times",
+        ),
+        (
+            "reference mean chi.nii --mask mask.nii --indices 7 --out x.nii",
+            "labels",
+        ),
+    ],
+)
+def test_bad_input_is_told_and_nothing_is_written(head, capsys, line, message):
+    Path("empty.nii").touch()
+    local = load("local.nii")
+    nib.save(nib.Nifti1Image(local[1:], AFFINE), "small.nii")
+    nib.save(nib.Nifti1Image(np.where(local > 0, np.nan, local), AFFINE), "nan.nii")
+    before = sorted(head.iterdir())
+    try:
+        status = run(line)
+    except SystemExit as exit_:
+        status = exit_.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert sorted(head.iterdir()) == before
+
+
+def test_an_existing_output_survives_a_failure(head):
+    assert run(f"{INVERT} --out x.nii") == 0
+    before = Path("x.nii").read_bytes()
+    assert run(f"{INVERT} --out x.nii --threshold 5") == 2
+    assert Path("x.nii").read_bytes() == before
