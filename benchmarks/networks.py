@@ -115,11 +115,19 @@ def cut(case: Case, head: Head, coverage: float) -> Case:
     _, _, z = np.nonzero(np.isin(head.labels, indices(head, "pallidum")))
     centre = head.affine @ [0, 0, z.mean(), 1]
     slab = place_slab(head.mask.shape, head.affine, centre[:3], coverage)
-    arrays = {
-        name: truncate(getattr(case, name), head.affine, slab)[0]
-        for name in ("field", "mask", "chi", "labels", "magnitude")
-    }
-    return replace(case, coverage=coverage, **arrays)
+
+    def part(volume: np.ndarray) -> np.ndarray:
+        return truncate(volume, head.affine, slab)[0]
+
+    return replace(
+        case,
+        coverage=coverage,
+        field=part(case.field),
+        mask=part(case.mask),
+        chi=part(case.chi),
+        labels=part(case.labels),
+        magnitude=part(case.magnitude),
+    )
 
 
 def indices(head: Head, *names: str) -> list[int]:

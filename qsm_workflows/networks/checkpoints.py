@@ -14,6 +14,7 @@ from qsm_workflows.files import write_whole
 
 from . import weights
 from .base import InversionNetwork
+from .cards import check_card
 from .deepqsm import DeepQSM
 from .ir2qsm import IR2QSM
 from .lite import LiteQSM
@@ -87,11 +88,12 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
     Raises
     ------
     ValueError
-        If the file is missing, corrupted, not a checkpoint, of another architecture than
-        asked for, or if its tensors do not fit the architecture.
+        If the file is missing, corrupted, not that of its card, not a checkpoint, of
+        another architecture than asked for, or if its tensors do not fit the architecture.
     """
     path = Path(path)
     digest = weights.sha256(path)
+    check_card(path, digest)
     entries, metadata = _read(path)
     architecture, state = _recognise(path, entries)
     if method is not None:

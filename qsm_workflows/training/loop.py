@@ -141,6 +141,10 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, number)
         self.network.train()
+        if number >= self.config.settle * self.config.steps:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm3d):
+                    module.eval()
         self.optimiser.zero_grad()
         loss = relative_error(self._predict(batch), batch)
         loss.backward()

@@ -2,7 +2,7 @@ import pytest
 
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.cards import check_card, read_card, write_card
-from qsm_workflows.networks.checkpoints import write_checkpoint
+from qsm_workflows.networks.checkpoints import read_checkpoint, write_checkpoint
 from qsm_workflows.networks.lite import LiteQSM
 from qsm_workflows.networks.weights import FOLDER_VARIABLE, find_weights, sha256
 
@@ -51,4 +51,6 @@ def test_a_file_that_is_not_that_of_its_card_is_refused(weights):
         file.write(b"x")
     with pytest.raises(ValueError, match="damaged or was exchanged"):
         check_card(weights, sha256(weights))
+    with pytest.raises(ValueError, match="damaged or was exchanged"):
+        read_checkpoint(weights)
     assert main(["weights", "show", str(weights)]) == 2

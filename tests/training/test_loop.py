@@ -50,7 +50,7 @@ def test_a_run_in_pieces_is_an_unbroken_one(config, pool, tmp_path, monkeypatch)
 
 
 def test_training_lowers_the_error(config, pool, tmp_path):
-    longer = dataclasses.replace(config, width=8, steps=60, learning_rate=0.01)
+    longer = dataclasses.replace(config, width=8, steps=30, learning_rate=0.02)
     train(longer, pool, tmp_path)
     losses = [loss for loss, _ in curve(tmp_path)]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -68,6 +68,14 @@ def test_state_of_another_network_is_refused(config, pool, tmp_path):
     train(dataclasses.replace(config, steps=1), pool, tmp_path)
     with pytest.raises(ValueError, match="holds no state of this run"):
         train(dataclasses.replace(config, width=4), pool, tmp_path)
+
+
+def test_statistics_settle(config, pool, tmp_path):
+    """Later steps leave the statistics of batch normalisation as they are."""
+    network, _ = train(dataclasses.replace(config, settle=0.5), pool, tmp_path)
+    counts = {n: t for n, t in network.state_dict().items() if n.endswith("num_batches_tracked")}
+    assert counts
+    assert all(int(count) == config.steps // 2 for count in counts.values())
 
 
 def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
