@@ -1,6 +1,7 @@
 """Masks, label images and true maps that come with a scan."""
 
 import re
+import zlib
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -197,9 +198,12 @@ def _read_table_of(labels: Path) -> tuple[Label, ...]:
 
 
 def _same_grid(path: Path, other: Path) -> bool:
-    """Whether two images have the same voxels; False if either cannot be read."""
+    """Whether two images have the same voxels.
+
+    One that cannot be read counts as if it had: it is not silently left, the checks tell.
+    """
     try:
         image, reference = nib.load(path), nib.load(other)
-    except (OSError, EOFError, ImageFileError):
-        return False
+    except (OSError, EOFError, zlib.error, ImageFileError):
+        return True
     return image.shape == reference.shape and np.allclose(image.affine, reference.affine, atol=1e-3)

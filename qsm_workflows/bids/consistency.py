@@ -39,7 +39,7 @@ def read_metadata(image: Path) -> dict[str, Any]:
         for path in sorted(sidecars, key=lambda path: path.name.count("_")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
             metadata |= content if isinstance(content, dict) else {}
     return metadata

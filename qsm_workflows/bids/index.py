@@ -1,6 +1,7 @@
 """What a raw dataset holds that can be processed, and why the rest cannot."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +203,7 @@ def _broken_sidecars(root: Path, subjects: list[str]) -> Iterable[Refusal]:
                 try:
                     if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
                         raise ValueError("it holds no object")
-                except (OSError, ValueError) as error:
+                except (OSError, ValueError, RecursionError) as error:
                     yield Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
 
 
@@ -268,10 +269,17 @@ def _assemble(images: list[_Image]) -> Scan:
         phase=tuple(image.path for image in phase.values()),
         echo_times=echo_times,
         b0=_agree("MagneticFieldStrength", images, "in tesla"),
-        manufacturer=first.metadata.get("Manufacturer"),
+        manufacturer=_manufacturer(first),
         phase_units=first.metadata.get("Units"),
         stated_phase_sign=_phase_sign(first),
     )
+
+
+def _manufacturer(image: _Image) -> str | None:
+    maker = image.metadata.get("Manufacturer")
+    if not isinstance(maker, str | None):
+        raise _Refused(image.path, f"Manufacturer is {maker!r}, not a text", "Correct the sidecar")
+    return maker
 
 
 def _phase_sign(image: _Image) -> int | None:
@@ -344,7 +352,7 @@ def _agree(key: str, images: list[_Image], unit: str) -> float:
                 image.path, f"{key} is {value!r}, not a number", f"State {key} as a number, {unit}"
             )
         values.append(float(value))
-        if abs(values[-1] - values[0]) > 1e-3 * abs(values[0]):
+        if not math.isclose(values[-1], values[0], rel_tol=1e-3):
             raise _Refused(
                 image.path,
                 f"{key} is {value:g} but {images[0].path.name} says {values[0]:g}",

@@ -1,5 +1,6 @@
 """Reading of images, with the faults that keep them from being read."""
 
+import gzip
 import math
 import zlib
 from pathlib import Path
@@ -46,6 +47,7 @@ def read_image(path: Path, found: Problems) -> FloatArray | None:
         return None
     try:
         voxels: NDArray = np.asarray(image.dataobj, dtype=np.float32)
+        _read_to_the_end(path)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         found.error(path, f"it is damaged: {error}", "Copy or convert it again")
         return None
@@ -54,6 +56,14 @@ def read_image(path: Path, found: Problems) -> FloatArray | None:
         found.error(path, f"{bad} voxels are NaN or infinite", "Replace them with 0")
         return None
     return voxels
+
+
+def _read_to_the_end(path: Path) -> None:
+    """Have the checksum of a compressed file compared, which comes after its last voxel."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(2**20):
+                pass
 
 
 def _check_header(path: Path, image: nib.Nifti1Image, found: Problems) -> bool:

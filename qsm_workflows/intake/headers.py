@@ -50,6 +50,8 @@ class Slice:
         ``magnitude``, ``phase``, ``real`` or ``imaginary``.
     echo_time : float
         In seconds.
+    echo : int
+        Number of the echo; 0 when not stated.
     orientation : tuple of float
         Direction cosines of rows and columns.
     position : tuple of float
@@ -63,6 +65,7 @@ class Slice:
     path: Path
     part: str
     echo_time: float
+    echo: int
     orientation: tuple[float, ...]
     position: tuple[float, ...]
     coil: str
@@ -172,6 +175,7 @@ def _slices(path: Path, dataset: Dataset) -> Iterator[Slice]:
             path=path,
             part=_part(dataset, frame_type),
             echo_time=round(float(time or 0) / 1000, 7),
+            echo=int(dataset.get("EchoNumbers") or 0),
             orientation=tuple(round(float(x), 4) for x in orientation or ()),
             position=tuple(round(float(x), 3) for x in position or ()),
             coil="" if coil is None else str(coil.value),

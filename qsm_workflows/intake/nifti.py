@@ -37,6 +37,9 @@ def load_scan(source: Source) -> tuple[RawScan, list[str]]:
     grid = pair_parts(parts)
     notes = _notes(parts, facts.b0_dir is not None)
     if "phase" in parts:
+        for name, part in parts.items():
+            if any(np.iscomplexobj(volume) for volume in part.volumes):
+                raise ValueError(f"the {name} images are complex; give them as --complex")
         magnitude = [np.asarray(v, np.float32) for v in parts["magnitude"].volumes]
         phase, units = to_radians(parts["phase"].volumes, facts.phase_units)
         if units == "range":

@@ -192,7 +192,7 @@ def _pair(series: list[Series], sorting: Sorting) -> None:
         for first, second in (("magnitude", "phase"), ("real", "imaginary")):
             times = item.times(first)
             if times and times == item.times(second):
-                sorting.acquisitions.append(Acquisition("scan", (item,), (first, second), times))
+                _add(Acquisition("scan", (item,), (first, second), times), sorting)
                 break
         else:
             lone.append(item)
@@ -202,18 +202,27 @@ def _pair(series: list[Series], sorting: Sorting) -> None:
             if partner is None:
                 continue
             is_difference = item.times(first) != partner.times(second)
-            sorting.acquisitions.append(
-                Acquisition(
-                    "field map" if is_difference else "scan",
-                    (partner, item),
-                    (second, first),
-                    partner.times(second),
-                )
-            )
+            kind: Literal["scan", "field map"] = "field map" if is_difference else "scan"
+            times = partner.times(second)
+            _add(Acquisition(kind, (partner, item), (second, first), times), sorting)
             lone = [x for x in lone if x is not item and x is not partner]
     for item in lone:
         held = " and ".join(sorted(item.parts))
         sorting.left_out.append((item, f"{held} images, without what belongs to them"))
+
+
+def _add(acquisition: Acquisition, sorting: Sorting) -> None:
+    """Take a scan, unless the numbers of its echoes tell that one of them is missing."""
+    first = acquisition.parts[0]
+    numbers = [acquisition.slices(first, time)[0].echo for time in acquisition.echo_times]
+    missing = set(range(1, max(numbers) + 1)) - set(numbers)
+    # Some scanners give all echoes the same number.
+    if missing and 0 not in numbers and len(set(numbers)) == len(numbers):
+        what = ", ".join(map(str, sorted(missing)))
+        reason = f"echo {what} of {max(numbers)} missing; copy the series again"
+        sorting.left_out += [(series, reason) for series in acquisition.series]
+    else:
+        sorting.acquisitions.append(acquisition)
 
 
 def _partner(item: Series, others: Sequence[Series], part: str, other_part: str) -> Series | None:

@@ -1,6 +1,7 @@
 """Which NIfTI files make up which scan: patterns, or a small mapping file."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -190,7 +191,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     return content if isinstance(content, dict) else {}
 
@@ -277,4 +278,5 @@ def _texts(value: Any, place: str) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

@@ -9,6 +9,9 @@ ORDERS = ("B+T", "T+B")
 """Background removal before truncation (ideal) and after it (what a scanner gives)."""
 
 
+_MOST_COVERAGES = 1000
+
+
 @dataclass(frozen=True, order=True)
 class Coverage:
     """A coverage of the study: a percentage of the deep grey matter, or everything.
@@ -76,7 +79,11 @@ def parse_coverages(text: str) -> tuple[Coverage, ...]:
         start, stop, step = numbers if len(numbers) == 3 else (numbers[0], numbers[0], 1.0)
         if stop < start:
             raise ValueError(f"coverage {item!r} stops below its start")
-        count = math.floor((stop - start) / step + 1e-9) + 1
+        count = math.floor(min((stop - start) / step, _MOST_COVERAGES) + 1e-9) + 1
+        if count > _MOST_COVERAGES:
+            raise ValueError(
+                f"coverage {item!r} is more than {_MOST_COVERAGES} slabs; take larger steps"
+            )
         found.update(Coverage(round(start + number * step, 6)) for number in range(count))
     return tuple(sorted(found))
 
