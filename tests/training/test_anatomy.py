@@ -7,6 +7,7 @@ from qsm_workflows.training.anatomy import (
     TISSUES,
     Anatomies,
     LabelSet,
+    digital_head,
     find_label_images,
     graft,
     read_labels,
@@ -116,3 +117,15 @@ def test_public_label_sets(shared_data):
     grafted = graft(head, read_labels(*donors["100307"]))
     # Both of them 1.9 to 2 ml a side, by the people who drew them.
     assert 2000 < np.sum(grafted.labels == CODES["pallidum"]) < 5000
+
+
+@pytest.mark.slow
+def test_digital_heads_can_be_trained_on():
+    head = digital_head(0)
+    assert head.is_whole
+    present = {TISSUES[code] for code in np.unique(head.labels)}
+    assert {"pallidum", "putamen", "caudate", "thalamus", "red_nucleus", "dentate"} <= present
+    # A brain of 1.0 to 1.6 litres.
+    assert 1.0e6 < np.sum(head.labels > 0) < 1.6e6
+    # Fluid in the ventricles is part of the brain.
+    assert np.sum(head.labels == CODES["csf"]) > 2e4
