@@ -13,6 +13,7 @@ from qsm_workflows.algorithms.masking import check_whole_head
 from .companion_checks import check_companions
 from .companions import Companions
 from .consistency import check_consistency
+from .phase_checks import check_phase
 from .problems import Problem, Problems
 from .reading import read_image
 from .scan import Scan
@@ -106,6 +107,7 @@ def _check_timing(scan: Scan, found: Problems) -> None:
 def _check_images(scan: Scan, found: Problems) -> None:
     """Voxels of magnitude and phase, one echo in memory at a time."""
     units: dict[str, Path] = {}
+    first_echoes: list[tuple[FloatArray, FloatArray]] = []
     for magnitude_path, phase_path in zip(scan.magnitude, scan.phase, strict=True):
         magnitude = read_image(magnitude_path, found)
         if magnitude is not None:
@@ -123,6 +125,8 @@ def _check_images(scan: Scan, found: Problems) -> None:
         name = _check_phase(phase_path, phase, scan.phase_units, found)
         if name is not None:
             units.setdefault(name, phase_path)
+            if magnitude is not None and len(first_echoes) < 3:
+                first_echoes.append((magnitude, phase))
     if len(units) > 1:
         (first, _), (second, path) = list(units.items())[:2]
         found.error(
@@ -130,6 +134,8 @@ def _check_images(scan: Scan, found: Problems) -> None:
             f"its phase is in units of {second}, other echoes in units of {first}",
             "Convert all echoes to radians and state Units: rad",
         )
+    if not any(problem.severity == "error" for problem in found.problems):
+        check_phase(scan, first_echoes, found)
 
 
 def _check_magnitude(path: Path, magnitude: FloatArray, found: Problems) -> None:
