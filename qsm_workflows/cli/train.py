@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qsm_workflows import __version__
+
 if TYPE_CHECKING:
     from qsm_workflows.training.config import TrainingConfig
     from qsm_workflows.training.pool import Pool
@@ -100,8 +102,9 @@ def _card(
     """What is known of a network before anybody has measured how right it is."""
     import torch
 
-    hardware = platform.processor() or platform.machine()
-    if device != "cpu":
+    if device == "cpu":
+        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+    else:
         hardware = torch.cuda.get_device_name(device)
     return {
         "method": config.method,
@@ -114,6 +117,10 @@ def _card(
         "seed": config.seed,
         "steps": progress.step,
         "batch": config.batch,
+        "loss": "mean squared error relative to the patch's mean |field|",
+        "optimiser": f"Adam, {config.schedule}, from {config.learning_rate:g}",
+        "noise": f"{config.noise_probability:g} of the patches, SNR {list(config.noise_snr)}",
+        "software": f"qsm-workflows {__version__}",
         "hours": round(progress.seconds / 3600, 2),
         "hardware": hardware,
     }
