@@ -102,7 +102,9 @@ def prepare(
         Whether a mask found in derivatives is used, or the brain always extracted.
     """
     preparation = Preparation()
-    for scan in scans:
+    for found in scans:
+        sign = found.stated_phase_sign if config.phase_sign is None else config.phase_sign
+        scan = replace(found, stated_phase_sign=sign)
         try:
             companions = find_companions(
                 scan,

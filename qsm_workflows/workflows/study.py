@@ -120,7 +120,7 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
         echo_times=scan.echo_times,
         b0=scan.b0,
         phase_units=scan.phase_units,
-        phase_sign=config.phase_sign or scan.phase_sign or 1,
+        phase_sign=scan.phase_sign or 1,
         shape=geometry.shape,
         parameters=config.parameters,
     )
