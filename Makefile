@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := NIPYPE_NO_ET=1 $(BIN)/python -m pytest -p no:cacheprovider
+# One thread a process: two processes of two threads each are slower on two cores.
+PYTEST := NIPYPE_NO_ET=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: install demo test test-all lint docs docs/images clean
 
