@@ -7,23 +7,19 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
+
+from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
 
 
-class _RESHARPInputSpec(BaseInterfaceInputSpec):
+class _BackgroundInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="total field, ppm")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    preset = traits.Enum(
-        "study", "ge", "prisma", usedefault=True, desc="parameters for those not given"
-    )
-    radius = traits.Float(desc="kernel radius, mm [of the preset]")
-    tikhonov = traits.Float(desc="Tikhonov weight λ [of the preset]")
-    max_iterations = traits.Int(desc="most conjugate gradient iterations [of the preset]")
-    tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
@@ -31,36 +27,25 @@ class _RESHARPInputSpec(BaseInterfaceInputSpec):
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
 
 
-class _RESHARPOutputSpec(TraitedSpec):
+class _BackgroundOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="local field, ppm")
-    out_mask = File(exists=True, desc="mask eroded by the kernel")
+    out_mask = File(exists=True, desc="where it is valid")
 
 
-class RESHARP(SimpleInterface):
-    """Remove the background field; see :func:`qsm_workflows.algorithms.background.resharp`."""
+class _BackgroundRemoval(SimpleInterface):
+    """What the methods share: reading, geometry and writing."""
 
-    input_spec = _RESHARPInputSpec
-    output_spec = _RESHARPOutputSpec
+    output_spec = _BackgroundOutputSpec
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
-        from qsm_workflows.algorithms.background import resharp
         from qsm_workflows.algorithms.geometry import voxel_size
-        from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
         set_threads(self.inputs.num_threads)
-        parameters = asdict(RESHARP_PRESETS[self.inputs.preset])
-        given = self.inputs.get_traitsfree()
-        parameters.update({name: given[name] for name in parameters if name in given})
         total_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        local_field, mask = resharp(
-            total_field,
-            _images.load_mask(self.inputs.mask),
-            voxel_size(image.affine),
-            **parameters,
-            tolerance=self.inputs.tolerance,
-            device=self.inputs.device,
+        local_field, mask = self._remove(
+            image, total_field, _images.load_mask(self.inputs.mask), voxel_size(image.affine)
         )
         self._results["out_file"] = _images.save(
             local_field, image, _images.output_path(runtime.cwd, "local_field")
@@ -69,3 +54,151 @@ class RESHARP(SimpleInterface):
             mask, image, _images.output_path(runtime.cwd, "mask")
         )
         return runtime
+
+    def _given(self, *names):
+        """Inputs of these names, as keywords; the device is always among them."""
+        return {name: getattr(self.inputs, name) for name in (*names, "device")}
+
+
+class _RESHARPInputSpec(_BackgroundInputSpec):
+    preset = traits.Enum(
+        "study", "ge", "prisma", usedefault=True, desc="parameters for those not given"
+    )
+    radius = traits.Float(desc="kernel radius, mm [of the preset]")
+    tikhonov = traits.Float(desc="Tikhonov weight λ [of the preset]")
+    max_iterations = traits.Int(desc="most conjugate gradient iterations [of the preset]")
+    tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
+
+
+class RESHARP(_BackgroundRemoval):
+    """Regularised spherical means; see :func:`qsm_workflows.algorithms.background.resharp`."""
+
+    input_spec = _RESHARPInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import resharp
+        from qsm_workflows.algorithms.presets import RESHARP_PRESETS
+
+        parameters = asdict(RESHARP_PRESETS[self.inputs.preset])
+        given = self.inputs.get_traitsfree()
+        parameters.update({name: given[name] for name in parameters if name in given})
+        return resharp(*volumes, **parameters, **self._given("tolerance"))
+
+
+class _SHARPInputSpec(_BackgroundInputSpec):
+    radius = traits.Float(9.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
+    threshold = traits.Float(
+        0.05, usedefault=True, desc="smallest transfer of the kernel that is divided by"
+    )
+    pad = traits.Float(
+        DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
+    )
+
+
+class SHARP(_BackgroundRemoval):
+    """Spherical means; see :func:`qsm_workflows.algorithms.background.sharp`."""
+
+    input_spec = _SHARPInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import sharp
+
+        return sharp(*volumes, **self._given("radius", "threshold", "pad"))
+
+
+class _VSHARPInputSpec(_BackgroundInputSpec):
+    radii = traits.List(
+        traits.Float,
+        [9.0, 7.0, 5.0, 3.0],
+        usedefault=True,
+        desc="radii of the spheres, mm; the smallest is eroded",
+    )
+    threshold = traits.Float(
+        0.05, usedefault=True, desc="smallest transfer of the largest kernel that is divided by"
+    )
+    pad = traits.Float(
+        DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
+    )
+
+
+class VSHARP(_BackgroundRemoval):
+    """Spheres of varying radius; see :func:`qsm_workflows.algorithms.background.vsharp`."""
+
+    input_spec = _VSHARPInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import vsharp
+
+        return vsharp(*volumes, **self._given("radii", "threshold", "pad"))
+
+
+class _ISMVInputSpec(_BackgroundInputSpec):
+    radius = traits.Float(3.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
+    tolerance = traits.Float(
+        1e-3, usedefault=True, desc="relative residual that ends the iterations"
+    )
+    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
+
+
+class ISMV(_BackgroundRemoval):
+    """Iterated spherical means; see :func:`qsm_workflows.algorithms.background.ismv`."""
+
+    input_spec = _ISMVInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import ismv
+
+        return ismv(*volumes, **self._given("radius", "tolerance", "max_iterations"))
+
+
+class _PDFInputSpec(_BackgroundInputSpec):
+    b0_dir = traits.Tuple(
+        traits.Float,
+        traits.Float,
+        traits.Float,
+        desc="unit vector of B0 in voxel axes [from the affine]",
+    )
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    tolerance = traits.Float(
+        5e-4, usedefault=True, desc="relative residual that ends the iterations"
+    )
+    max_iterations = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations")
+    pad = traits.Float(
+        DEFAULT_PAD, usedefault=True, desc="room for sources around the mask, mm; 0 for periodic"
+    )
+
+
+class PDF(_BackgroundRemoval):
+    """Projection onto dipole fields; see :func:`qsm_workflows.algorithms.background.pdf`."""
+
+    input_spec = _PDFInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import pdf
+        from qsm_workflows.algorithms.geometry import b0_direction
+
+        given = self._given("tolerance", "max_iterations", "pad")
+        if isdefined(self.inputs.noise):
+            _images.check_same_grid(self.inputs.in_file, image, self.inputs.noise)
+            given["noise"] = _images.load_float(self.inputs.noise)
+        b0_dir = self.inputs.b0_dir if isdefined(self.inputs.b0_dir) else b0_direction(image.affine)
+        return pdf(*volumes, b0_dir, **given)
+
+
+class _LBVInputSpec(_BackgroundInputSpec):
+    peel = traits.Float(0.0, usedefault=True, desc="what to take off the mask afterwards, mm")
+    tolerance = traits.Float(
+        1e-5, usedefault=True, desc="relative residual that ends the iterations"
+    )
+    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
+
+
+class LBV(_BackgroundRemoval):
+    """Laplace's equation; see :func:`qsm_workflows.algorithms.background.lbv`."""
+
+    input_spec = _LBVInputSpec
+
+    def _remove(self, image, *volumes):
+        from qsm_workflows.algorithms.background import lbv
+
+        return lbv(*volumes, **self._given("peel", "tolerance", "max_iterations"))

@@ -71,7 +71,8 @@ def laplacian_within(volume: torch.Tensor, mask: torch.Tensor, voxel_size: Tripl
     """Laplacian that uses only voxels of the mask.
 
     Along each axis: the central second difference; at the edge of the mask the one-sided
-    one of second order; zero where the mask is too thin for either.
+    one of second order; where the mask is two voxels thin the first difference, as if the
+    volume were flat beyond; zero where it is one voxel thin.
 
     Parameters
     ----------
@@ -87,6 +88,8 @@ def laplacian_within(volume: torch.Tensor, mask: torch.Tensor, voxel_size: Tripl
     """
     result = torch.zeros_like(volume)
     stencils = (
+        {-1: 1.0, 0: -1.0},
+        {0: -1.0, 1: 1.0},
         {-3: -1.0, -2: 4.0, -1: -5.0, 0: 2.0},
         {0: 2.0, 1: -5.0, 2: 4.0, 3: -1.0},
         {-1: 1.0, 0: -2.0, 1: 1.0},

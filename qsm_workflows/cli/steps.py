@@ -46,7 +46,14 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
     ),
     "bgremove": (
         "local field from the total field",
-        (_Method("resharp", "background.RESHARP", "regularised spherical mean values"),),
+        (
+            _Method("resharp", "background.RESHARP", "regularised spherical mean values"),
+            _Method("sharp", "background.SHARP", "spherical mean values, deconvolved"),
+            _Method("vsharp", "background.VSHARP", "spheres of varying radius, deconvolved"),
+            _Method("ismv", "background.ISMV", "iterated spherical mean values"),
+            _Method("pdf", "background.PDF", "projection onto dipoles outside the mask"),
+            _Method("lbv", "background.LBV", "Laplacian boundary value problem"),
+        ),
     ),
     "invert": (
         "susceptibility from the local field",

@@ -50,6 +50,32 @@ WORKS = {
         "Tikhonov regularization. Magn Reson Med 2014;71(3):1151–1157.",
         "10.1002/mrm.24765",
     ),
+    "sharp": Work(
+        "Schweser F, Deistung A, Lehr BW, Reichenbach JR. Quantitative imaging of intrinsic "
+        "magnetic tissue properties using MRI signal phase: an approach to in vivo brain iron "
+        "metabolism? NeuroImage 2011;54(4):2789–2807.",
+        "10.1016/j.neuroimage.2010.10.070",
+    ),
+    "vsharp": Work(
+        "Wu B, Li W, Guidon A, Liu C. Whole brain susceptibility mapping using compressed sensing. "
+        "Magn Reson Med 2012;67(1):137–147.",
+        "10.1002/mrm.23000",
+    ),
+    "ismv": Work(
+        "Wen Y, Zhou D, Liu T, Spincemaille P, Wang Y. An iterative spherical mean value method "
+        "for background field removal in MRI. Magn Reson Med 2014;72(4):1065–1071.",
+        "10.1002/mrm.24998",
+    ),
+    "pdf": Work(
+        "Liu T, Khalidov I, de Rochefort L, et al. A novel background field removal method for "
+        "MRI using projection onto dipole fields (PDF). NMR Biomed 2011;24(9):1129–1136.",
+        "10.1002/nbm.1670",
+    ),
+    "lbv": Work(
+        "Zhou D, Liu T, Spincemaille P, Wang Y. Background field removal by solving the Laplacian "
+        "boundary value problem. NMR Biomed 2014;27(3):312–319.",
+        "10.1002/nbm.3064",
+    ),
     "coverage": Work(
         "Zhu X, Gao Y, Liu F, Crozier S, Sun H. Deep grey matter quantitative susceptibility "
         "mapping from small spatial coverages using deep learning. Z Med Phys "

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from .. import differences, krylov
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..units import radians_per_ppm
+from ..weighting import data_weight
 from .problem import DipoleProblem
 
 _logger = logging.getLogger(__name__)
@@ -125,15 +126,6 @@ def medi(
     else:
         _logger.warning("MEDI stopped after %d Gauss-Newton steps while χ still changed", max_outer)
     return problem.result(chi / to_radians)
-
-
-def data_weight(deviation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """m: inverse standard deviation in the mask, with mean 1; zero outside."""
-    usable = mask & (deviation > 0)
-    if not usable.any():
-        raise ValueError("noise must be positive somewhere in the mask")
-    weight = torch.where(usable, 1 / deviation, torch.zeros_like(deviation))
-    return weight / weight[mask].mean()
 
 
 def smooth_differences(

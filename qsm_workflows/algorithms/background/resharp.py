@@ -1,25 +1,12 @@
-"""Background field removal."""
-
-import logging
+"""Background removal by RESHARP."""
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from . import fft, krylov, smv
-from .geometry import (
-    FloatArray,
-    MaskArray,
-    Triple,
-    bounding_box,
-    check_geometry,
-    check_mask,
-    check_volume,
-)
-
-_logger = logging.getLogger(__name__)
-
-_TOO_LARGE = "a sphere of {} mm fits nowhere into the mask; use a smaller radius or a thicker slab"
+from .. import krylov, smv
+from ..geometry import FloatArray, MaskArray, Triple, check_geometry
+from .problem import FieldProblem, check_extent, check_fit, check_radius, report_unfinished
 
 _LEAST_DAMPING = 3e-4
 """Keeps the preconditioner from blowing up the longest waves when λ is small."""
@@ -81,43 +68,31 @@ def resharp(
     Sun & Wilman, Magn Reson Med 71:1151 (2014).
     """
     size, _ = check_geometry(voxel_size)
-    inside = check_mask(mask)
-    field = check_volume("total_field", total_field, inside.shape)
-    if not radius > 0:
-        raise ValueError(f"radius must be a positive length in mm, not {radius}")
+    check_radius(radius)
     if not tikhonov >= 0:
         raise ValueError(f"tikhonov must be zero or positive, not {tikhonov}")
     half_widths = np.maximum(np.floor(radius / size + 0.5), 2)
     sphere = smv.ellipsoid(half_widths)
-    if np.any(np.array(sphere.shape) > inside[bounding_box(inside)].shape):
-        raise ValueError(_TOO_LARGE.format(radius))
+    check_extent(sphere, mask, radius)
     # Zeros as wide as the sphere keep it from reaching across to the opposite face.
-    grid = fft.PaddedGrid.around(inside, size, float((half_widths * size).max()))
+    pad = float((half_widths * size).max())
+    problem = FieldProblem.create(total_field, mask, size, pad, device)
+    eroded = problem.erode(sphere)
+    check_fit(eroded, radius)
 
-    def convolve(volume: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
-        return fft.inverse(fft.forward(volume, grid.shape).mul_(transfer), grid.shape, grid.shape)
-
-    covered = convolve(grid.embed(inside, device), smv.transfer(sphere, grid.shape, device))
-    eroded = (covered > np.count_nonzero(sphere) - 0.5).to(torch.float32)
-    if not eroded.any():
-        raise ValueError(_TOO_LARGE.format(radius))
-
-    high_pass = 1 - smv.transfer(smv.mean_kernel(sphere, size), grid.shape, device)
+    high_pass = 1 - problem.mean(sphere)
     squared = high_pass**2
     approximate_inverse = 1 / (squared + max(tikhonov, _LEAST_DAMPING))
+
+    def operator(y: torch.Tensor) -> torch.Tensor:
+        return problem.convolve(y, squared).mul_(eroded).add_(y, alpha=tikhonov)
+
     dual, residual = krylov.conjugate_gradient(
-        lambda y: convolve(y, squared).mul_(eroded).add_(y, alpha=tikhonov),
-        convolve(grid.embed(field * inside, device), high_pass).mul_(eroded),
+        operator,
+        problem.convolve(problem.field, high_pass).mul_(eroded),
         tolerance=tolerance,
         max_iterations=max_iterations,
-        precondition=lambda y: convolve(y, approximate_inverse).mul_(eroded),
+        precondition=lambda y: problem.convolve(y, approximate_inverse).mul_(eroded),
     )
-    if residual > tolerance:
-        _logger.warning(
-            "RESHARP stopped after %d iterations at a relative residual of %.1e, not %.1e",
-            max_iterations,
-            residual,
-            tolerance,
-        )
-    local = convolve(dual, high_pass).mul_(eroded)
-    return grid.extract(local), grid.extract(eroded) > 0
+    report_unfinished("RESHARP", max_iterations, residual, tolerance)
+    return problem.result(problem.convolve(dual, high_pass), eroded)

@@ -1,0 +1,116 @@
+"""Background removal by a Laplacian boundary value problem."""
+
+from math import pi
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.ndimage import distance_transform_edt
+
+from .. import differences, fft, krylov
+from ..geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask
+from .problem import FieldProblem, report_unfinished
+
+_LONGEST = 1e-3
+"""Keeps the preconditioner from blowing up waves longer than the head; per mm²."""
+
+
+def lbv(
+    total_field: ArrayLike,
+    mask: ArrayLike,
+    voxel_size: Triple,
+    *,
+    peel: float = 0.0,
+    tolerance: float = 1e-5,
+    max_iterations: int = 100,
+    device: str = "cpu",
+) -> tuple[FloatArray, MaskArray]:
+    """Remove the background field as the solution of Laplace's equation (LBV).
+
+    The local field u solves ∇²u = ∇²f in the mask, with u = 0 just outside. It has all of
+    the Laplacian of the total field f, so that f − u is harmonic, as a background must be.
+
+    At the surface of the mask the local field is taken to be zero. It is not at the end
+    faces of a slab that was cut out of the brain: errors reach into the slab from there,
+    and `peel` takes off the worst.
+
+    Parameters
+    ----------
+    total_field : (X, Y, Z) array_like
+        Field shift in ppm; not used outside the mask.
+    mask : (X, Y, Z) array_like
+        Brain. Outside the image counts as outside the brain.
+    voxel_size : (3,) sequence of float
+        Voxel edge lengths in mm.
+    peel : float
+        Millimetres to take off the mask afterwards, on all sides; nothing else is eroded.
+    tolerance : float
+        Relative residual that ends the iterations.
+    max_iterations : int
+        Most conjugate gradient iterations.
+    device : str
+        Torch device.
+
+    Returns
+    -------
+    local_field : (X, Y, Z) ndarray of float32
+        In ppm, zero outside the peeled mask.
+    peeled_mask : (X, Y, Z) ndarray of bool
+
+    Raises
+    ------
+    ValueError
+        If the inputs do not fit together, or nothing is left of the mask.
+
+    References
+    ----------
+    Zhou et al., NMR Biomed 27:312 (2014).
+    """
+    size, _ = check_geometry(voxel_size)
+    kept = peel_mask(check_mask(mask), size, peel)
+    # One voxel of zeros round the mask is the boundary; transforms are only approximate.
+    problem = FieldProblem.create(total_field, mask, size, 2 * float(size.max()), device)
+    inverse = 1 / (_laplacian_symbol(problem) + _LONGEST)
+
+    def operator(u: torch.Tensor) -> torch.Tensor:
+        slopes = differences.gradient(u, size)
+        return differences.gradient_adjoint(slopes, size).mul_(problem.mask)
+
+    local, residual = krylov.conjugate_gradient(
+        operator,
+        differences.laplacian_within(problem.field, problem.mask > 0, size).neg_(),
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        precondition=lambda r: problem.convolve(r, inverse).mul_(problem.mask),
+    )
+    report_unfinished("LBV", max_iterations, residual, tolerance)
+    return problem.result(local, problem.grid.embed(kept, device))
+
+
+def peel_mask(mask: MaskArray, voxel_size: Triple, depth: float) -> MaskArray:
+    """Mask without what lies within `depth` mm of its surface; at depth 0 the mask itself.
+
+    Outside the image counts as outside the mask.
+
+    Raises
+    ------
+    ValueError
+        If the depth is negative or nothing is left.
+    """
+    if not depth >= 0:
+        raise ValueError(f"peel must be zero or a positive length in mm, not {depth}")
+    distance = distance_transform_edt(np.pad(mask, 1), sampling=voxel_size)
+    kept: MaskArray = distance[1:-1, 1:-1, 1:-1] > depth + 1e-6
+    if not kept.any():
+        raise ValueError(f"nothing is left of the mask after peeling {depth:g} mm; peel less")
+    return kept
+
+
+def _laplacian_symbol(problem: FieldProblem) -> torch.Tensor:
+    """Minus the discrete Laplacian of waves on the periodic grid, per mm²."""
+    axes = fft.frequencies(problem.grid.shape, problem.voxel_size, problem.field.device)
+    x, y, z = (
+        (2 - 2 * torch.cos(2 * pi * k * float(h))) / float(h) ** 2
+        for k, h in zip(axes, problem.voxel_size, strict=True)
+    )
+    return (x + y + z).to(torch.float32)

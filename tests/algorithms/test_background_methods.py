@@ -1,0 +1,230 @@
+"""What holds for every background removal."""
+
+import inspect
+import logging
+from functools import partial
+
+import numpy as np
+import pytest
+
+from qsm_workflows.algorithms.background import ismv, lbv, pdf, resharp, sharp, vsharp
+from qsm_workflows.algorithms.background.lbv import peel_mask
+from qsm_workflows.algorithms.metrics import correlation, nrmse
+
+METHODS = {
+    "resharp": resharp,
+    "sharp": partial(sharp, radius=4.0, pad=10),
+    "vsharp": partial(vsharp, radii=(6.0, 4.0, 2.5), pad=10),
+    "ismv": partial(ismv, tolerance=1e-5),
+    "lbv": partial(lbv, tolerance=1e-6),
+    "pdf": partial(pdf, pad=20),
+}
+ERODED = {"resharp": 3, "sharp": 4, "vsharp": 2, "ismv": 3, "lbv": 0, "pdf": 0}
+"""Voxels of 1 mm that are lost at a face."""
+
+
+def remove(method, field, mask, voxel_size, b0_dir, **keywords):
+    geometry = (voxel_size, b0_dir) if method == "pdf" else (voxel_size,)
+    return METHODS[method](field, mask, *geometry, **keywords)
+
+
+@pytest.fixture(scope="module")
+def background(head):
+    """Field of three air-like spheres of 3 mm outside the head, one of them above it."""
+    field = np.zeros(head.mask.shape)
+    for centre in ((2, 34, 10), (30, 14, 0), (15, 16, 30)):
+        offset = (np.indices(field.shape).T - centre) * head.voxel_size
+        distance = np.linalg.norm(offset, axis=-1)
+        cosine = offset @ head.b0_dir / distance
+        field += (9 / 3 * (3 / distance) ** 3 * (3 * cosine**2 - 1)).T
+    return (field * head.mask).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def results(head, background):
+    total = head.local_field + background
+    return {method: remove(method, total, head.mask, *head[4:]) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_background_goes_and_local_field_stays(head, background, results, method):
+    local, mask = results[method]
+    assert local.dtype == np.float32
+    assert mask.dtype == bool
+    assert not local[~mask].any()
+    assert not (mask & ~head.mask).any()
+    # Part of the local field is harmonic in the mask, most of all at its rim.
+    inner = mask & peel_mask(head.mask, head.voxel_size, 3.5)
+    assert correlation(background + head.local_field, head.local_field, inner) < 0.7
+    assert correlation(local, head.local_field, inner) > 0.95
+    rest, _ = remove(method, background, head.mask, *head[4:])
+    assert np.std(rest[inner]) < 0.01 * np.std(background[inner])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_mask_matters(head, background, results, method):
+    total = np.where(head.mask, head.local_field + background, 7.0)
+    again, _ = remove(method, total, head.mask, *head[4:])
+    np.testing.assert_array_equal(again, results[method][0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_empty_image_around_the_mask_changes_nothing(head, background, results, method):
+    margin = ((5, 0), (2, 9), (11, 3))
+    volumes = [np.pad(v, margin) for v in (head.local_field + background, head.mask)]
+    wider, mask = remove(method, *volumes, *head[4:])
+    np.testing.assert_array_equal(wider[5:, 2:-9, 11:-3], results[method][0])
+    np.testing.assert_array_equal(mask[5:, 2:-9, 11:-3], results[method][1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_quarter_turn_of_head_and_b0(head, background, results, method):
+    volumes = [np.rot90(v, axes=(0, 2)) for v in (head.local_field + background, head.mask)]
+    x, y, z = head.b0_dir
+    turned, mask = remove(method, *volumes, head.voxel_size[::-1], (-z, y, x))
+    expected, expected_mask = (np.rot90(result, axes=(0, 2)) for result in results[method])
+    np.testing.assert_array_equal(mask, expected_mask)
+    assert nrmse(turned, expected, mask) < 1e-2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_eroded_at_the_faces_of_a_slab(method):
+    slab = np.ones((20, 22, 24), bool)
+    field = np.random.default_rng(0).normal(size=slab.shape)
+    _, mask = remove(method, field, slab, (1, 1, 1), (0, 0, 1))
+    lost = ERODED[method]
+    assert np.count_nonzero(mask) == np.prod([n - 2 * lost for n in slab.shape])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bad_input_is_refused(head, method):
+    with pytest.raises(ValueError, match="total_field has shape"):
+        remove(method, head.local_field[1:], head.mask, *head[4:])
+    with pytest.raises(ValueError, match="mask is empty"):
+        remove(method, head.local_field, head.mask & False, *head[4:])
+    with pytest.raises(ValueError, match="NaN"):
+        remove(method, head.local_field * np.nan, head.mask, *head[4:])
+    with pytest.raises(ValueError, match="voxel_size"):
+        remove(method, head.local_field, head.mask, (1, 0, 1), head.b0_dir)
+
+
+@pytest.mark.parametrize(
+    ("method", "keywords", "message"),
+    [
+        ("sharp", {"threshold": 0}, "threshold"),
+        ("sharp", {"radius": -1}, "radius"),
+        ("sharp", {"radius": 40}, "smaller radius"),
+        ("vsharp", {"radii": []}, "radii"),
+        ("vsharp", {"radii": [40, 30]}, "smaller radius"),
+        ("ismv", {"radius": 0}, "radius"),
+        ("ismv", {"radius": 40}, "smaller radius"),
+        ("lbv", {"peel": -1}, "peel"),
+        ("lbv", {"peel": 30}, "peel less"),
+        ("pdf", {"b0_dir": (0, 0, 0)}, "b0_dir"),
+        ("pdf", {"noise": np.zeros((30, 33, 27))}, "noise"),
+    ],
+)
+def test_bad_parameters_are_refused(head, method, keywords, message):
+    function = {"sharp": sharp, "vsharp": vsharp, "ismv": ismv, "lbv": lbv, "pdf": pdf}[method]
+    if method == "pdf":
+        keywords = {"b0_dir": head.b0_dir, **keywords}
+    with pytest.raises(ValueError, match=message):
+        function(head.local_field, head.mask, head.voxel_size, **keywords)
+
+
+@pytest.mark.parametrize("method", ["ismv", "lbv", "pdf"])
+def test_an_unfinished_solve_is_reported(head, background, caplog, method):
+    with caplog.at_level(logging.WARNING):
+        remove(method, background, head.mask, *head[4:], max_iterations=2)
+    assert "stopped after 2 iterations" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["sharp", "vsharp", "pdf"])
+def test_padding_matters_for_a_slab(head, background, method):
+    slab = [v[:, :, 6:20] for v in (head.local_field + background, head.mask)]
+    function = {"sharp": partial(sharp, radius=3), "vsharp": vsharp, "pdf": pdf}[method]
+    geometry = head[4:] if method == "pdf" else head[4:5]
+    (padded, mask), (periodic, _) = (function(*slab, *geometry, pad=pad) for pad in (20, 0))
+    assert nrmse(periodic, padded, mask) > 0.05
+
+
+def test_pdf_takes_its_sources_from_above_and_below_a_slab(head, background):
+    """The third source lies above the slab's field of view."""
+    slab = np.s_[:, :, 6:20]
+    inner = peel_mask(head.mask[slab], head.voxel_size, 3.5)
+    total, truth = (head.local_field + background)[slab], head.local_field[slab]
+    padded, periodic = (pdf(total, head.mask[slab], *head[4:], pad=pad)[0] for pad in (20, 0))
+    assert nrmse(padded, truth, inner) < 0.85 * nrmse(periodic, truth, inner)
+
+
+def test_pdf_needs_room_for_sources(head):
+    everywhere = np.ones((6, 6, 6), bool)
+    with pytest.raises(ValueError, match="pad"):
+        pdf(np.ones((6, 6, 6)), everywhere, (1, 1, 1), (0, 0, 1), pad=0)
+
+
+def test_pdf_trusts_voxels_of_low_noise(head, background):
+    spoilt = head.local_field + background
+    spoilt[12:15, 12:15, 12:15] += 2
+    noise = np.where(spoilt - head.local_field - background > 1, 0.0, 1.0)
+    inner = peel_mask(head.mask, head.voxel_size, 3.5) & (noise > 0)
+    plain, weighted = (pdf(spoilt, head.mask, *head[4:], pad=20, noise=n)[0] for n in (None, noise))
+    assert nrmse(weighted, head.local_field, inner) < nrmse(plain, head.local_field, inner)
+
+
+def test_pdf_follows_b0(head, background, results):
+    wrong, mask = pdf(head.local_field + background, head.mask, head.voxel_size, (1, 0, 0), pad=20)
+    assert nrmse(wrong, results["pdf"][0], mask) > 0.1
+
+
+def test_local_field_of_lbv_has_the_laplacian_of_the_total_field(head, background):
+    total = head.local_field + background
+    local, _ = lbv(total, head.mask, (1, 1, 1), tolerance=1e-6)
+    rest = (total - local).astype(float)
+    laplacian = sum(np.roll(rest, step, axis) for axis in range(3) for step in (-1, 1)) - 6 * rest
+    inner = peel_mask(head.mask, (1, 1, 1), 1)
+    assert np.abs(laplacian[inner]).max() < 1e-4 * np.ptp(total)
+
+
+def test_peel_is_in_mm():
+    mask = np.ones((20, 20, 20), bool)
+    peeled = peel_mask(mask, (1.0, 2.0, 0.5), 4)
+    assert [np.count_nonzero(peeled.any(axis=o)) for o in ((1, 2), (0, 2), (0, 1))] == [12, 16, 4]
+    np.testing.assert_array_equal(peel_mask(mask, (1.0, 2.0, 0.5), 0), mask)
+
+
+def test_ismv_is_the_limit_of_repeated_means(head, background):
+    """b ← S∗b within the eroded mask, b = f in its rim, from b = f."""
+    from scipy.ndimage import convolve
+
+    from qsm_workflows.algorithms import smv
+
+    total = (head.local_field + background).astype(float)
+    local, mask = ismv(total, head.mask, head.voxel_size, radius=4, tolerance=1e-6)
+    kernel = smv.mean_kernel(smv.ellipsoid(4 / np.array(head.voxel_size)), head.voxel_size)
+    smooth = total.copy()
+    for _ in range(150):
+        smooth = np.where(mask, convolve(smooth, kernel, mode="constant"), total)
+    assert nrmse(local, total - smooth, mask) < 1e-3
+
+
+def test_vsharp_leaves_out_spheres_that_fit_nowhere(head, background):
+    slab = [v[:, :, 6:20] for v in (head.local_field + background, head.mask)]
+    with_large, mask = vsharp(*slab, head.voxel_size, radii=(30, 4, 3), pad=10)
+    without, _ = vsharp(*slab, head.voxel_size, radii=(3, 4), pad=10)
+    np.testing.assert_array_equal(with_large, without)
+    assert mask.any()
+
+
+def test_vsharp_of_one_radius_is_sharp(head, background, results):
+    alone, mask = vsharp(
+        head.local_field + background, head.mask, head.voxel_size, radii=[4.0], pad=10
+    )
+    np.testing.assert_array_equal(alone, results["sharp"][0])
+    np.testing.assert_array_equal(mask, results["sharp"][1])
+
+
+def test_every_method_takes_keywords_only():
+    for function in (ismv, lbv, pdf, resharp, sharp, vsharp):
+        kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds
