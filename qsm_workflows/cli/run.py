@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
 ALL_METHODS = ("tkd", "ilsqr", "medi", "xqsm", "deepqsm")
 
 
@@ -130,10 +131,16 @@ def _add_processing_options(group) -> None:
         help="sign of the phase where the field is raised (default: -1 for GE, else 1)",
     )
     group.add_argument(
+        "--bgremove",
+        choices=BACKGROUND_REMOVALS,
+        default="resharp",
+        help="background removal (default: %(default)s)",
+    )
+    group.add_argument(
         "--resharp-preset",
         default="study",
         metavar="NAME",
-        help="parameters of the background removal: ge, prisma or study (default: %(default)s)",
+        help="parameters of RESHARP: ge, prisma or study (default: %(default)s)",
     )
     group.add_argument(
         "--param",

@@ -87,6 +87,8 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
     if args.resharp_preset not in RESHARP_PRESETS:
         known = ", ".join(RESHARP_PRESETS)
         raise ValueError(f"--resharp-preset {args.resharp_preset} is not one of {known}")
+    if args.resharp_preset != "study" and args.bgremove != "resharp":
+        raise ValueError(f"--resharp-preset is for RESHARP, not for --bgremove {args.bgremove}")
     methods, weights = choose_methods(args.method, dict(_pairs("--weights", args.weights)))
     return StudyConfig(
         coverages=parse_coverages(args.coverage),
@@ -94,6 +96,7 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         methods=methods,
         parameters=parameters,
         weights=weights,
+        background_removal=args.bgremove,
         resharp_preset=args.resharp_preset,
         reference=args.reference,
         dgm_extent=_extent(args.dgm_extent),

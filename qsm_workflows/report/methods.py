@@ -158,9 +158,14 @@ def _background(maps: Sequence[ChiMap], cite: _Citations) -> str:
             if removal.get("Method") == name
         ]
         sentences.append(
-            f"The background field was removed by {name}{cite(name.lower())}{_in_brackets(used)}."
+            f"The background field was removed by {name}{cite(_key(name))}{_in_brackets(used)}."
         )
     return " ".join(sentences)
+
+
+def _key(name: str) -> str:
+    """Key of a method's publication, such as `vsharp` for V-SHARP."""
+    return name.lower().replace("-", "")
 
 
 def _coverage(maps: Iterable[ChiMap], cite: _Citations) -> str:

@@ -9,12 +9,11 @@ from nipype.pipeline import engine as pe
 
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 from qsm_workflows.algorithms.presets import RESHARP_PRESETS
-from qsm_workflows.interfaces.background import RESHARP
 from qsm_workflows.interfaces.coverage import Truncate
 
 from .config import Coverage, StudyConfig
 from .inversion import init_inversion_wf
-from .methods import METHODS, node_parameters
+from .methods import BACKGROUND_REMOVALS, METHODS, node_parameters
 from .plan import ScanGeometry
 from .resources import memory_gb, padded_voxels
 
@@ -99,10 +98,10 @@ def init_coverage_wf(
         workflow.connect(truncate, "actual_thickness", outputnode, "actual_thickness")
         field, mask, magnitude = ((truncate, f) for f in ("field", "mask", "magnitude"))
     if remove_background:
-        resharp = init_resharp_node(n_padded, config)
-        workflow.connect([(field[0], resharp, [(field[1], "in_file")])])
-        workflow.connect([(mask[0], resharp, [(mask[1], "mask")])])
-        field, mask = (resharp, "out_file"), (resharp, "out_mask")
+        removal = init_background_node(n_padded, config)
+        workflow.connect([(field[0], removal, [(field[1], "in_file")])])
+        workflow.connect([(mask[0], removal, [(mask[1], "mask")])])
+        field, mask = (removal, "out_file"), (removal, "out_mask")
     workflow.connect(*field, outputnode, "local_field")
     workflow.connect(*mask, outputnode, "mask")
     for method in config.methods:
@@ -163,11 +162,11 @@ def init_bt_wf(
     """
     workflow, inputnode, outputnode = _init_branch(config, name, ["local_field"])
     n_voxels = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
-    resharp = init_resharp_node(n_voxels, config)
+    removal = init_background_node(n_voxels, config)
     workflow.connect(
         [
-            (inputnode, resharp, [("field", "in_file"), ("mask", "mask")]),
-            (resharp, outputnode, [("out_file", "local_field")]),
+            (inputnode, removal, [("field", "in_file"), ("mask", "mask")]),
+            (removal, outputnode, [("out_file", "local_field")]),
         ]
     )
     for coverage in config.coverages:
@@ -177,7 +176,7 @@ def init_bt_wf(
         workflow.connect(
             [
                 (
-                    resharp,
+                    removal,
                     coverage_wf,
                     [("out_file", "inputnode.field"), ("out_mask", "inputnode.mask")],
                 ),
@@ -234,23 +233,29 @@ def init_tb_wf(
     return workflow
 
 
-def resharp_parameters(config: StudyConfig) -> dict[str, Any]:
-    """Parameters of RESHARP in a study, as they are told in sidecars."""
-    preset = asdict(RESHARP_PRESETS[config.resharp_preset])
-    return preset | node_parameters(RESHARP, _resharp_inputs(config))
+def background_parameters(config: StudyConfig) -> dict[str, Any]:
+    """Parameters of a study's background removal, as they are told in sidecars."""
+    inputs = _background_inputs(config)
+    interface = BACKGROUND_REMOVALS[config.background_removal].interface
+    preset = asdict(RESHARP_PRESETS[inputs["preset"]]) if "preset" in inputs else {}
+    return preset | node_parameters(interface, inputs)
 
 
-def _resharp_inputs(config: StudyConfig) -> dict[str, Any]:
-    return {"preset": config.resharp_preset, **config.parameters.get("resharp", {})}
+def _background_inputs(config: StudyConfig) -> dict[str, Any]:
+    name = config.background_removal
+    preset = {"preset": config.resharp_preset} if name == "resharp" else {}
+    return {**preset, **config.parameters.get(name, {})}
 
 
-def init_resharp_node(n_voxels: float, config: StudyConfig) -> pe.Node:
-    """RESHARP with the study's preset and parameters, on a grid of `n_voxels`."""
+def init_background_node(n_voxels: float, config: StudyConfig) -> pe.Node:
+    """Background removal with the study's method and parameters, on a grid of `n_voxels`."""
+    removal = BACKGROUND_REMOVALS[config.background_removal]
+    settings = {"device": config.device, "use_gpu": config.device != "cpu"}
     return pe.Node(
-        RESHARP(device=config.device, use_gpu=config.device != "cpu", **_resharp_inputs(config)),
-        name="resharp",
+        removal.interface(**settings, **_background_inputs(config)),
+        name=removal.name,
         n_procs=config.num_threads,
-        mem_gb=memory_gb(n_voxels, 8),
+        mem_gb=memory_gb(n_voxels, removal.volumes),
     )
 
 

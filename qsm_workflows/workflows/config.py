@@ -104,6 +104,8 @@ class StudyConfig:
         Node inputs that differ from their defaults: step or method → name → value.
     weights : mapping
         Checkpoint of each network method.
+    background_removal : str
+        Key of :data:`qsm_workflows.workflows.methods.BACKGROUND_REMOVALS`.
     resharp_preset : str
         Preset of RESHARP that its parameters start from.
     reference : str
@@ -127,6 +129,7 @@ class StudyConfig:
     methods: tuple[str, ...] = ()
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    background_removal: str = "resharp"
     resharp_preset: str = "study"
     reference: str = "optic_radiation"
     dgm_extent: float | None = 32.0

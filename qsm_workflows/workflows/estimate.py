@@ -7,14 +7,13 @@ from math import prod
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from .config import StudyConfig
-from .methods import METHODS
+from .methods import BACKGROUND_REMOVALS, METHODS
 from .plan import ScanPlan
 from .resources import memory_gb, padded_voxels
 from .study import outputs
 
 # CPU seconds per million voxels of everything but the inversions, measured like those.
 _PREPROCESSING_SECONDS = 4.0
-_RESHARP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def estimate_study(plans: Sequence[ScanPlan], config: StudyConfig) -> Estimate:
         geometry = plan.geometry
         whole = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
         seconds += prod(geometry.shape) / 1e6 * _PREPROCESSING_SECONDS
-        seconds += whole / 1e6 * _RESHARP_SECONDS
+        seconds += whole / 1e6 * BACKGROUND_REMOVALS[config.background_removal].seconds
         for output in outputs(config):
             method = METHODS[output.method]
             n_voxels = method.n_voxels(geometry.slab_shape(output.coverage), geometry.voxel_size)

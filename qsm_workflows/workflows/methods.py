@@ -1,4 +1,4 @@
-"""The dipole inversions a study can use, and what each needs."""
+"""The background removals and dipole inversions a study can use, and what each needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nipype.interfaces.base import SimpleInterface
 from traits.api import TraitError
 
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
-from qsm_workflows.interfaces.background import RESHARP
+from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
 from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD
 from qsm_workflows.interfaces.masking import BETMask
 from qsm_workflows.interfaces.networks import XQSM, DeepQSM
@@ -61,13 +61,50 @@ METHODS: Mapping[str, Method] = {
 }
 """Every inversion, in the order of reports; networks at their full published width."""
 
-# Steps whose parameters a user may set, beside the inversions.
+
+@dataclass(frozen=True)
+class BackgroundRemoval:
+    """A background removal.
+
+    Attributes
+    ----------
+    name : str
+        Key on the command line.
+    label : str
+        How its authors write it.
+    interface : type
+        Node that does it.
+    volumes : float
+        Peak memory in float32 volumes of its padded grid, for the scheduler.
+    seconds : float
+        Seconds per million voxels of its padded grid on one CPU core, for estimates.
+    """
+
+    name: str
+    label: str
+    interface: type[SimpleInterface]
+    volumes: float
+    seconds: float
+
+
+BACKGROUND_REMOVALS: Mapping[str, BackgroundRemoval] = {
+    removal.name: removal
+    for removal in (
+        BackgroundRemoval("resharp", "RESHARP", RESHARP, 8, 0.5),
+        BackgroundRemoval("sharp", "SHARP", SHARP, 12, 0.2),
+        BackgroundRemoval("vsharp", "V-SHARP", VSHARP, 12, 0.5),
+        BackgroundRemoval("ismv", "iSMV", ISMV, 12, 0.3),
+        BackgroundRemoval("pdf", "PDF", PDF, 14, 2.0),
+        BackgroundRemoval("lbv", "LBV", LBV, 16, 0.5),
+    )
+}
+
+# Steps whose parameters a user may set, beside these.
 _STEPS: Mapping[str, type[SimpleInterface]] = {
     "bet": BETMask,
     "phase_offset": RemovePhaseOffset,
     "fit": FitEchoes,
     "reliability": ReliabilityMask,
-    "resharp": RESHARP,
 }
 
 # Inputs that the workflows wire up or set by options of their own.
@@ -103,7 +140,8 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     ValueError
         If the step, the parameter or the value is not known; the message lists what is.
     """
-    interfaces = {**_STEPS, **{name: method.interface for name, method in METHODS.items()}}
+    chosen = {**BACKGROUND_REMOVALS, **METHODS}
+    interfaces = {**_STEPS, **{name: method.interface for name, method in chosen.items()}}
     for step, values in parameters.items():
         if step not in interfaces:
             raise ValueError(

@@ -22,9 +22,9 @@ from qsm_workflows.bids.sidecars import (
 from qsm_workflows.interfaces.measurement import MeasureRegions
 from qsm_workflows.interfaces.outputs import SaveDerivative
 
-from .branches import init_bt_wf, init_tb_wf, resharp_parameters
+from .branches import background_parameters, init_bt_wf, init_tb_wf
 from .config import FULL, Coverage, StudyConfig
-from .methods import METHODS, node_parameters
+from .methods import BACKGROUND_REMOVALS, METHODS, node_parameters
 from .plan import ScanPlan
 from .preprocessing import init_preprocessing_wf
 from .resources import memory_gb
@@ -164,7 +164,8 @@ class _Saver:
         self.workflow, self.plan, self.config = workflow, plan, config
         self.provenance = provenance
         self.names = Derivatives(provenance.out_dir)
-        self.background = {"Method": "RESHARP", **resharp_parameters(config)}
+        label = BACKGROUND_REMOVALS[config.background_removal].label
+        self.background = {"Method": label, **background_parameters(config)}
 
     def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
         """Save magnitude, brain mask and total field."""

@@ -1,6 +1,12 @@
 import pytest
 
-from qsm_workflows.workflows.methods import METHODS, check_parameters, node_parameters
+from qsm_workflows.cli import run, steps
+from qsm_workflows.workflows.methods import (
+    BACKGROUND_REMOVALS,
+    METHODS,
+    check_parameters,
+    node_parameters,
+)
 
 
 def test_known_parameters_pass():
@@ -20,6 +26,14 @@ def test_known_parameters_pass():
 def test_unknown_parameters_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         check_parameters(parameters)
+
+
+def test_choices_of_the_command_line_are_the_methods_there_are():
+    assert tuple(METHODS) == run.ALL_METHODS
+    assert tuple(BACKGROUND_REMOVALS) == run.BACKGROUND_REMOVALS
+    for step, known in (("bgremove", BACKGROUND_REMOVALS), ("invert", METHODS)):
+        nodes = {method.name: steps._load(method.interface) for method in steps._STEPS[step][1]}
+        assert {name: method.interface for name, method in known.items()}.items() <= nodes.items()
 
 
 def test_sidecars_tell_defaults_and_changes():

@@ -195,6 +195,20 @@ def test_configuration_file_lies_beneath_the_command_line(run, tmp_path, capsys)
     assert "200 %" in plan
 
 
+def test_another_background_removal_is_used_and_told(run):
+    radii = ["--param", "vsharp.radii=[12.0, 9.0]"]
+    assert run(*QUICK, "--bgremove", "vsharp", *radii)[0] == 0
+    _, out = run(*QUICK, "--reports-only")
+    path = out / "sub-01" / "anat" / "sub-01_rec-tkd_desc-T+B100_Chimap.json"
+    removal = json.loads(path.read_text())["BackgroundRemoval"]
+    assert removal["Method"] == "V-SHARP"
+    assert removal["radii"] == [12, 9]
+    page = (out / "index.html").read_text()
+    assert "V-SHARP" in page
+    assert "Wu B" in page
+    assert "Sun H, Wilman AH" not in page
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -204,6 +218,7 @@ def test_configuration_file_lies_beneath_the_command_line(run, tmp_path, capsys)
         (["--weights", "medi=x.pth"], "weights are for xqsm, deepqsm"),
         (["--dgm-extent", "wide"], "--dgm-extent wide"),
         (["--resharp-preset", "none"], "ge, prisma, study"),
+        (["--resharp-preset", "ge", "--bgremove", "lbv"], "--resharp-preset is for RESHARP"),
         (["--participant-label", "09"], "no scan that can be processed"),
         (["--labels", "nowhere/{subject}.nii.gz", "--dry-run"], None),
         (["--centre", "0", "0", "900", "--dry-run"], None),
