@@ -80,6 +80,33 @@ class TKD(_Inversion):
         return tkd(local_field, mask, *geometry, threshold=self.inputs.threshold, **self._common())
 
 
+class TSVD(_Inversion):
+    """Truncated division; see :func:`qsm_workflows.algorithms.inversion.direct.tsvd`."""
+
+    input_spec = _TKDInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.direct import tsvd
+
+        return tsvd(local_field, mask, *geometry, threshold=self.inputs.threshold, **self._common())
+
+
+class _L2InputSpec(_InversionInputSpec):
+    regularisation = traits.Float(5e-3, usedefault=True, desc="λ, before the gradient term, mm²")
+
+
+class L2(_Inversion):
+    """Squared gradients; see :func:`qsm_workflows.algorithms.inversion.direct.l2`."""
+
+    input_spec = _L2InputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.direct import l2
+
+        regularisation = self.inputs.regularisation
+        return l2(local_field, mask, *geometry, regularisation=regularisation, **self._common())
+
+
 class _ILSQRInputSpec(_InversionInputSpec):
     tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends a solve")
     max_iterations = traits.Int(50, usedefault=True, desc="most iterations of a solve")

@@ -1,7 +1,10 @@
 """Finite differences of volumes in mm: operators of inversions, and derivatives in a mask."""
 
+from math import pi
+
 import torch
 
+from . import fft
 from .geometry import Triple
 
 
@@ -41,6 +44,23 @@ def gradient_adjoint(components: torch.Tensor, voxel_size: Triple) -> torch.Tens
         result.narrow(axis, 1, last).add_(component.narrow(axis, 0, last), alpha=scale)
         result.narrow(axis, 0, 1).add_(component.narrow(axis, last, 1), alpha=scale)
     return result
+
+
+def gradient_power(
+    shape: fft.Shape3, voxel_size: Triple, device: str | torch.device = "cpu"
+) -> torch.Tensor:
+    """Transfer function of ∇ᵀ·∇, with the differences of :func:`gradient`, on the half grid.
+
+    Returns
+    -------
+    (X, Y, Z // 2 + 1) torch.Tensor of float32
+        Per mm², zero at k = 0.
+    """
+    x, y, z = (
+        (2 - 2 * torch.cos(2 * pi * k * float(length))) / float(length) ** 2
+        for k, length in zip(fft.frequencies(shape, voxel_size, device), voxel_size, strict=True)
+    )
+    return (x + y + z).to(torch.float32)
 
 
 def gradient_within(volume: torch.Tensor, mask: torch.Tensor, voxel_size: Triple) -> torch.Tensor:

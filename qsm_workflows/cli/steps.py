@@ -59,6 +59,8 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
         "susceptibility from the local field",
         (
             _Method("tkd", "inversion.TKD", "thresholded division in k-space"),
+            _Method("tsvd", "inversion.TSVD", "truncated division in k-space"),
+            _Method("l2", "inversion.L2", "penalty on squared gradients, closed form"),
             _Method("ilsqr", "inversion.ILSQR", "least squares less its streaks"),
             _Method("medi", "inversion.MEDI", "edges of the magnitude as a prior"),
             _Method("cosmos", "inversion.COSMOS", "several orientations"),

@@ -100,6 +100,16 @@ WORKS = {
         "2009;62(6):1510–1522.",
         "10.1002/mrm.22135",
     ),
+    "tsvd": Work(
+        "Wharton S, Schäfer A, Bowtell R. Susceptibility mapping in the human brain using "
+        "threshold-based k-space division. Magn Reson Med 2010;63(5):1292–1304.",
+        "10.1002/mrm.22334",
+    ),
+    "l2": Work(
+        "Bilgic B, Chatnuntawech I, Fan AP, et al. Fast image reconstruction with "
+        "L2-regularization. J Magn Reson Imaging 2014;40(1):181–191.",
+        "10.1002/jmri.24365",
+    ),
     "ilsqr": Work(
         "Li W, Wang N, Yu F, et al. A method for estimating and removing streaking artifacts in "
         "quantitative susceptibility mapping. NeuroImage 2015;108:111–122.",

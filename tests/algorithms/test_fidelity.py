@@ -10,7 +10,7 @@ import pytest
 
 from qsm_workflows.algorithms.background import ismv, lbv, pdf, resharp, sharp, vsharp
 from qsm_workflows.algorithms.inversion import ilsqr as steps
-from qsm_workflows.algorithms.inversion.direct import tkd
+from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.problem import DipoleProblem
@@ -119,6 +119,19 @@ def test_tkd(reference):
     mask = reference.mask()
     chi = tkd(reference["in_field_local_noisy_ppm"], mask, *GEOMETRY, pad=0)
     assert nrmse(chi, reference["out_km_tkd"], mask) < 1e-5  # 7.1e-6
+
+
+def test_tsvd_and_l2(reference):
+    mask = reference.mask()
+    field = reference["in_field_local_noisy_ppm"]
+    chi = tsvd(field, mask, *GEOMETRY, pad=0)
+    assert nrmse(chi, reference["out_km_tsvd"], mask) < 1e-5  # 7.8e-6
+    chi = l2(field, mask, *GEOMETRY, pad=0)
+    assert nrmse(chi, reference["out_km_tikh"], mask) < 1e-5  # 7.1e-6
+    # SEPIA squares its λ of 0.1 and keeps D(0) = 1/3, which adds a constant.
+    chi, theirs = l2(field, mask, *GEOMETRY, regularisation=0.01, pad=0), reference["out_sepia_l2"]
+    shift = (theirs - chi)[mask].mean()
+    assert nrmse(chi + shift, theirs, mask) < 1e-5  # 7.5e-6
 
 
 def test_steps_of_ilsqr(reference):

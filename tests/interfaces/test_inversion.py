@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 from qsm_workflows.algorithms.inversion.cosmos import cosmos
-from qsm_workflows.algorithms.inversion.direct import tkd
+from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
-from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, MEDI, TKD
+from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, TKD, TSVD
 
 
 @pytest.fixture
@@ -62,15 +62,20 @@ def run(node, tmp_path):
     [
         (TKD, tkd, {"threshold": 0.3, "pad": 5.0}),
         (TKD, tkd, {}),
+        (TKD, tkd, {"b0_dir": (0.0, 1.0, 0.0)}),
+        (TSVD, tsvd, {}),
+        (TSVD, tsvd, {"threshold": 0.3, "pad": 5.0}),
+        (L2, l2, {}),
+        (L2, l2, {"regularisation": 0.1, "pad": 5.0}),
         (ILSQR, ilsqr, {"tolerance": 0.1, "max_iterations": 7, "pad": 0.0}),
         (ILSQR, ilsqr, {}),
     ],
 )
 def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, function, keywords):
+    keywords = dict(keywords)
     chi = run(interface(in_file=files["field"], mask=files["mask"], **keywords), tmp_path)
-    expected = function(
-        volumes["field"], volumes["mask"], voxel_size(affine()), b0_direction(affine()), **keywords
-    )
+    b0_dir = keywords.pop("b0_dir", b0_direction(affine()))
+    expected = function(volumes["field"], volumes["mask"], voxel_size(affine()), b0_dir, **keywords)
     np.testing.assert_allclose(chi, expected, atol=1e-5)
 
 
@@ -135,7 +140,15 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
 
 
 @pytest.mark.parametrize(
-    ("interface", "function"), [(TKD, tkd), (ILSQR, ilsqr), (MEDI, medi), (COSMOS, cosmos)]
+    ("interface", "function"),
+    [
+        (TKD, tkd),
+        (TSVD, tsvd),
+        (L2, l2),
+        (ILSQR, ilsqr),
+        (MEDI, medi),
+        (COSMOS, cosmos),
+    ],
 )
 def test_traits_are_the_keywords_with_their_defaults(interface, function):
     inputs = interface().inputs

@@ -1,13 +1,11 @@
 """Background removal by a Laplacian boundary value problem."""
 
-from math import pi
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
-from .. import differences, fft, krylov
+from .. import differences, krylov
 from ..geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask
 from .problem import FieldProblem, report_unfinished
 
@@ -70,7 +68,7 @@ def lbv(
     kept = peel_mask(check_mask(mask), size, peel)
     # One voxel of zeros round the mask is the boundary; transforms are only approximate.
     problem = FieldProblem.create(total_field, mask, size, 2 * float(size.max()), device)
-    inverse = 1 / (_laplacian_symbol(problem) + _LONGEST)
+    inverse = 1 / (differences.gradient_power(problem.grid.shape, size, device) + _LONGEST)
 
     def operator(u: torch.Tensor) -> torch.Tensor:
         slopes = differences.gradient(u, size)
@@ -104,13 +102,3 @@ def peel_mask(mask: MaskArray, voxel_size: Triple, depth: float) -> MaskArray:
     if not kept.any():
         raise ValueError(f"nothing is left of the mask after peeling {depth:g} mm; peel less")
     return kept
-
-
-def _laplacian_symbol(problem: FieldProblem) -> torch.Tensor:
-    """Minus the discrete Laplacian of waves on the periodic grid, per mm²."""
-    axes = fft.frequencies(problem.grid.shape, problem.voxel_size, problem.field.device)
-    x, y, z = (
-        (2 - 2 * torch.cos(2 * pi * k * float(h))) / float(h) ** 2
-        for k, h in zip(axes, problem.voxel_size, strict=True)
-    )
-    return (x + y + z).to(torch.float32)
