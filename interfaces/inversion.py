@@ -64,6 +64,14 @@ class _Inversion(SimpleInterface):
         """Keywords that every inversion takes."""
         return {"pad": self.inputs.pad, "device": self.inputs.device}
 
+    def _companion(self, trait, image):
+        """Volume on the grid of the local field, or None where none is given."""
+        path = getattr(self.inputs, trait)
+        if not isdefined(path):
+            return None
+        _images.check_same_grid(self.inputs.in_file, image, path)
+        return _images.load(path)[0]
+
 
 class _TKDInputSpec(_InversionInputSpec):
     threshold = traits.Float(0.15, usedefault=True, desc="smallest |D| that is divided by")
@@ -170,13 +178,34 @@ class MEDI(_Inversion):
             **self._common(),
         )
 
-    def _companion(self, trait, image):
-        """Volume on the grid of the local field, or None where none is given."""
-        path = getattr(self.inputs, trait)
-        if not isdefined(path):
-            return None
-        _images.check_same_grid(self.inputs.in_file, image, path)
-        return _images.load(path)[0]
+
+class _TVInputSpec(_InversionInputSpec):
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    regularisation = traits.Float(5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    coupling = traits.Float(100.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
+    tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends the iterations")
+    max_iterations = traits.Int(100, usedefault=True, desc="most iterations")
+
+
+class TV(_Inversion):
+    """Total variation; see :func:`qsm_workflows.algorithms.inversion.tv.tv`."""
+
+    input_spec = _TVInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.tv import tv
+
+        return tv(
+            local_field,
+            mask,
+            *geometry,
+            regularisation=self.inputs.regularisation,
+            coupling=self.inputs.coupling,
+            noise=self._companion("noise", image),
+            tolerance=self.inputs.tolerance,
+            max_iterations=self.inputs.max_iterations,
+            **self._common(),
+        )
 
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
-ALL_METHODS = ("tkd", "ilsqr", "medi", "xqsm", "deepqsm")
+ALL_METHODS = ("tkd", "ilsqr", "medi", "tv", "xqsm", "deepqsm")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -92,7 +92,7 @@ def _add_study_options(group) -> None:
         "--method",
         nargs="+",
         choices=ALL_METHODS,
-        help="dipole inversions (default: all, networks where there are weights)",
+        help="dipole inversions (default: tkd, ilsqr, medi, and networks where there are weights)",
     )
     group.add_argument(
         "--dgm-extent",

@@ -63,6 +63,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("l2", "inversion.L2", "penalty on squared gradients, closed form"),
             _Method("ilsqr", "inversion.ILSQR", "least squares less its streaks"),
             _Method("medi", "inversion.MEDI", "edges of the magnitude as a prior"),
+            _Method("tv", "inversion.TV", "penalty on gradients"),
             _Method("cosmos", "inversion.COSMOS", "several orientations"),
             _Method("xqsm", "networks.XQSM", "octave network"),
             _Method("deepqsm", "networks.DeepQSM", "network trained on shapes"),

@@ -116,7 +116,7 @@ def choose_methods(
     Parameters
     ----------
     wanted : sequence of str or None
-        Methods asked for by name; all when None.
+        Methods asked for by name; those of the study when None.
     weights : dict
         Weights given by the user.
 
@@ -133,7 +133,7 @@ def choose_methods(
         if not Path(path).is_file():
             raise ValueError(f"--weights {name}={path}: there is no such file")
     chosen, found = [], dict(weights)
-    for name in dict.fromkeys(wanted or METHODS):
+    for name in dict.fromkeys(wanted or (m.name for m in METHODS.values() if m.by_default)):
         if METHODS[name].is_network:
             installed = found.get(name) or find_weights(name)
             if installed is None:

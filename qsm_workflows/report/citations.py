@@ -121,6 +121,11 @@ WORKS = {
         "image and the susceptibility map. NeuroImage 2012;59(3):2560–2568.",
         "10.1016/j.neuroimage.2011.08.082",
     ),
+    "tv": Work(
+        "Milovic C, Bilgic B, Zhao B, Acosta-Cabronero J, Tejos C. Fast nonlinear susceptibility "
+        "inversion with variational regularization. Magn Reson Med 2018;80(2):814–821.",
+        "10.1002/mrm.27073",
+    ),
     "xqsm": Work(
         "Gao Y, Zhu X, Moffat BA, et al. xQSM: quantitative susceptibility mapping with octave "
         "convolutional and noise-regularized neural networks. NMR Biomed 2021;34(3):e4461.",

@@ -12,11 +12,12 @@ _PHRASES = {
     "tkd": "thresholded k-space division",
     "ilsqr": "the improved LSQR algorithm",
     "medi": "morphology enabled dipole inversion",
+    "tv": "total variation regularisation",
     "xqsm": "the octave convolutional network xQSM",
     "deepqsm": "the convolutional network DeepQSM",
 }
 # Methods that invert the dipole model itself instead of having learned it.
-_MODEL_BASED = {"tkd", "ilsqr", "medi"}
+_MODEL_BASED = {"tkd", "ilsqr", "medi", "tv"}
 _UNTOLD = {"weights", "weights_sha256"}
 
 

@@ -7,6 +7,7 @@ METHOD_NAMES = {
     "tkd": "TKD",
     "ilsqr": "iLSQR",
     "medi": "MEDI",
+    "tv": "TV",
     "xqsm": "xQSM",
     "deepqsm": "DeepQSM",
 }

@@ -9,7 +9,7 @@ from traits.api import TraitError
 
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
-from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD
+from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
 from qsm_workflows.interfaces.masking import BETMask
 from qsm_workflows.interfaces.networks import XQSM, DeepQSM
 from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
@@ -35,6 +35,8 @@ class Method:
         Whether it takes the magnitude image.
     is_network : bool
         Whether it needs trained weights.
+    by_default : bool
+        Whether a study takes it unless told otherwise.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Method:
     seconds: float
     uses_magnitude: bool = False
     is_network: bool = False
+    by_default: bool = True
 
     def n_voxels(self, shape: tuple[int, ...], voxel_size: Triple) -> float:
         """Voxels of the grid it works on: networks take the image as it is, others pad it."""
@@ -55,6 +58,7 @@ METHODS: Mapping[str, Method] = {
         Method("tkd", TKD, 4, 0.05),
         Method("ilsqr", ILSQR, 22, 1.3),
         Method("medi", MEDI, 28, 4.5, uses_magnitude=True),
+        Method("tv", TV, 20, 3, by_default=False),
         Method("xqsm", XQSM, 312, 12, is_network=True),
         Method("deepqsm", DeepQSM, 328, 16, is_network=True),
     )
@@ -140,8 +144,11 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     ValueError
         If the step, the parameter or the value is not known; the message lists what is.
     """
-    chosen = {**BACKGROUND_REMOVALS, **METHODS}
-    interfaces = {**_STEPS, **{name: method.interface for name, method in chosen.items()}}
+    interfaces = {
+        **_STEPS,
+        **{name: removal.interface for name, removal in BACKGROUND_REMOVALS.items()},
+        **{name: method.interface for name, method in METHODS.items()},
+    }
     for step, values in parameters.items():
         if step not in interfaces:
             raise ValueError(

@@ -12,7 +12,8 @@ from qsm_workflows.algorithms.inversion.cosmos import cosmos
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
-from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, TKD, TSVD
+from qsm_workflows.algorithms.inversion.tv import tv
+from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, TKD, TSVD, TV
 
 
 @pytest.fixture
@@ -67,6 +68,12 @@ def run(node, tmp_path):
         (TSVD, tsvd, {"threshold": 0.3, "pad": 5.0}),
         (L2, l2, {}),
         (L2, l2, {"regularisation": 0.1, "pad": 5.0}),
+        (TV, tv, {}),
+        (
+            TV,
+            tv,
+            {"regularisation": 0.01, "coupling": 30.0, "tolerance": 0.1, "max_iterations": 7},
+        ),
         (ILSQR, ilsqr, {"tolerance": 0.1, "max_iterations": 7, "pad": 0.0}),
         (ILSQR, ilsqr, {}),
     ],
@@ -117,6 +124,13 @@ def test_medi_node(files, volumes, tmp_path, keywords):
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)
 
 
+def test_noise_of_tv(files, volumes, tmp_path):
+    node = TV(in_file=files["field"], mask=files["mask"], noise=files["noise"], pad=5.0)
+    geometry = voxel_size(affine()), b0_direction(affine())
+    expected = tv(volumes["field"], volumes["mask"], *geometry, noise=volumes["noise"], pad=5)
+    np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-5)
+
+
 def test_cosmos_node(files, volumes, tmp_path):
     directions = [(0.0, 0.0, 1.0), (0.6, 0.0, 0.8)]
     node = COSMOS(
@@ -147,6 +161,7 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
         (L2, l2),
         (ILSQR, ilsqr),
         (MEDI, medi),
+        (TV, tv),
         (COSMOS, cosmos),
     ],
 )

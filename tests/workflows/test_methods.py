@@ -1,6 +1,7 @@
 import pytest
 
 from qsm_workflows.cli import run, steps
+from qsm_workflows.cli.study import choose_methods
 from qsm_workflows.workflows.methods import (
     BACKGROUND_REMOVALS,
     METHODS,
@@ -34,6 +35,13 @@ def test_choices_of_the_command_line_are_the_methods_there_are():
     for step, known in (("bgremove", BACKGROUND_REMOVALS), ("invert", METHODS)):
         nodes = {method.name: steps._load(method.interface) for method in steps._STEPS[step][1]}
         assert {name: method.interface for name, method in known.items()}.items() <= nodes.items()
+
+
+def test_methods_of_a_study_that_asks_for_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path))
+    assert choose_methods(None, {})[0][:3] == ("tkd", "ilsqr", "medi")
+    assert "tv" not in choose_methods(None, {})[0]
+    assert choose_methods(["tv"], {}) == (("tv",), {})
 
 
 def test_sidecars_tell_defaults_and_changes():
