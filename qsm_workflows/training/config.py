@@ -45,7 +45,8 @@ class TrainingConfig:
     warmup: int = 200
     settle: float = 1.0
     """Part of the run after which batch normalisation uses what it will use in inference,
-    the statistics gathered so far, instead of those of the batch."""
+    the statistics gathered so far, instead of those of the batch. Too early, while the
+    learning rate is high, and the run is lost."""
     noise_probability: float = 0.2
     """Part of the patches whose field gets noise."""
     noise_snr: tuple[float, ...] = (50.0, 40.0, 20.0, 10.0, 5.0)
