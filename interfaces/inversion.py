@@ -208,6 +208,72 @@ class TV(_Inversion):
         )
 
 
+class _RTSInputSpec(_InversionInputSpec):
+    threshold = traits.Float(0.15, usedefault=True, desc="|D| above which least squares is kept")
+    least_squares_iterations = traits.Int(8, usedefault=True, desc="of the first step, LSMR")
+    regularisation = traits.Float(3e-3, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    coupling = traits.Float(30.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
+    tolerance = traits.Float(
+        0.01, usedefault=True, desc="relative change that ends the second step"
+    )
+    max_iterations = traits.Int(40, usedefault=True, desc="most iterations of the second step")
+
+
+class RTS(_Inversion):
+    """Two rapid steps; see :func:`qsm_workflows.algorithms.inversion.rts.rts`."""
+
+    input_spec = _RTSInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.rts import rts
+
+        return rts(
+            local_field,
+            mask,
+            *geometry,
+            threshold=self.inputs.threshold,
+            least_squares_iterations=self.inputs.least_squares_iterations,
+            regularisation=self.inputs.regularisation,
+            coupling=self.inputs.coupling,
+            tolerance=self.inputs.tolerance,
+            max_iterations=self.inputs.max_iterations,
+            **self._common(),
+        )
+
+
+class _NDIInputSpec(_InversionInputSpec):
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    regularisation = traits.Float(1e-3, usedefault=True, desc="λ, before the square of χ")
+    step = traits.Float(3.5, usedefault=True, desc="step of the descent, below 4")
+    b0 = traits.Float(3.0, usedefault=True, desc="field strength of the phase that is fitted, T")
+    delta_te = traits.Float(0.005, usedefault=True, desc="echo time of that phase, s")
+    tolerance = traits.Float(5e-3, usedefault=True, desc="relative change that ends the descent")
+    max_iterations = traits.Int(200, usedefault=True, desc="most steps")
+
+
+class NDI(_Inversion):
+    """Non-linear inversion; see :func:`qsm_workflows.algorithms.inversion.ndi.ndi`."""
+
+    input_spec = _NDIInputSpec
+
+    def _invert(self, local_field, mask, image, geometry):
+        from qsm_workflows.algorithms.inversion.ndi import ndi
+
+        return ndi(
+            local_field,
+            mask,
+            *geometry,
+            regularisation=self.inputs.regularisation,
+            step=self.inputs.step,
+            b0=self.inputs.b0,
+            delta_te=self.inputs.delta_te,
+            noise=self._companion("noise", image),
+            tolerance=self.inputs.tolerance,
+            max_iterations=self.inputs.max_iterations,
+            **self._common(),
+        )
+
+
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
         File(exists=True), mandatory=True, desc="local field of each orientation, ppm, on one grid"

@@ -64,6 +64,8 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("ilsqr", "inversion.ILSQR", "least squares less its streaks"),
             _Method("medi", "inversion.MEDI", "edges of the magnitude as a prior"),
             _Method("tv", "inversion.TV", "penalty on gradients"),
+            _Method("rts", "inversion.RTS", "least squares, its cone filled in"),
+            _Method("ndi", "inversion.NDI", "gradient descent on the phase"),
             _Method("cosmos", "inversion.COSMOS", "several orientations"),
             _Method("xqsm", "networks.XQSM", "octave network"),
             _Method("deepqsm", "networks.DeepQSM", "network trained on shapes"),

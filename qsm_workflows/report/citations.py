@@ -126,6 +126,16 @@ WORKS = {
         "inversion with variational regularization. Magn Reson Med 2018;80(2):814–821.",
         "10.1002/mrm.27073",
     ),
+    "rts": Work(
+        "Kames C, Wiggermann V, Rauscher A. Rapid two-step dipole inversion for susceptibility "
+        "mapping with sparsity priors. NeuroImage 2018;167:276–283.",
+        "10.1016/j.neuroimage.2017.11.018",
+    ),
+    "ndi": Work(
+        "Polak D, Chatnuntawech I, Yoon J, et al. Nonlinear dipole inversion (NDI) enables robust "
+        "quantitative susceptibility mapping (QSM). NMR Biomed 2020;33(12):e4271.",
+        "10.1002/nbm.4271",
+    ),
     "xqsm": Work(
         "Gao Y, Zhu X, Moffat BA, et al. xQSM: quantitative susceptibility mapping with octave "
         "convolutional and noise-regularized neural networks. NMR Biomed 2021;34(3):e4461.",

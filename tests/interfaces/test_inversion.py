@@ -12,8 +12,10 @@ from qsm_workflows.algorithms.inversion.cosmos import cosmos
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
+from qsm_workflows.algorithms.inversion.ndi import ndi
+from qsm_workflows.algorithms.inversion.rts import rts
 from qsm_workflows.algorithms.inversion.tv import tv
-from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, TKD, TSVD, TV
+from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, NDI, RTS, TKD, TSVD, TV
 
 
 @pytest.fixture
@@ -68,6 +70,12 @@ def run(node, tmp_path):
         (TSVD, tsvd, {"threshold": 0.3, "pad": 5.0}),
         (L2, l2, {}),
         (L2, l2, {"regularisation": 0.1, "pad": 5.0}),
+        (RTS, rts, {}),
+        (RTS, rts, {"threshold": 0.2, "least_squares_iterations": 3, "regularisation": 0.01}),
+        (RTS, rts, {"coupling": 9.0, "tolerance": 0.2, "max_iterations": 3}),
+        (NDI, ndi, {}),
+        (NDI, ndi, {"regularisation": 0.1, "step": 1.0, "b0": 7.0, "delta_te": 0.02}),
+        (NDI, ndi, {"tolerance": 0.2, "max_iterations": 3}),
         (TV, tv, {}),
         (
             TV,
@@ -124,10 +132,11 @@ def test_medi_node(files, volumes, tmp_path, keywords):
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)
 
 
-def test_noise_of_tv(files, volumes, tmp_path):
-    node = TV(in_file=files["field"], mask=files["mask"], noise=files["noise"], pad=5.0)
+@pytest.mark.parametrize(("interface", "function"), [(TV, tv), (NDI, ndi)])
+def test_noise(files, volumes, tmp_path, interface, function):
+    node = interface(in_file=files["field"], mask=files["mask"], noise=files["noise"], pad=5.0)
     geometry = voxel_size(affine()), b0_direction(affine())
-    expected = tv(volumes["field"], volumes["mask"], *geometry, noise=volumes["noise"], pad=5)
+    expected = function(volumes["field"], volumes["mask"], *geometry, noise=volumes["noise"], pad=5)
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-5)
 
 
@@ -162,6 +171,8 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
         (ILSQR, ilsqr),
         (MEDI, medi),
         (TV, tv),
+        (RTS, rts),
+        (NDI, ndi),
         (COSMOS, cosmos),
     ],
 )

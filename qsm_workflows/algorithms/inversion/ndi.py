@@ -1,0 +1,109 @@
+"""Non-linear dipole inversion."""
+
+import logging
+
+import torch
+from numpy.typing import ArrayLike
+
+from .. import krylov
+from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
+from ..units import radians_per_ppm
+from ..weighting import data_weight
+from .problem import DipoleProblem
+
+_logger = logging.getLogger(__name__)
+
+
+def ndi(
+    local_field: ArrayLike,
+    mask: ArrayLike,
+    voxel_size: Triple,
+    b0_dir: Triple,
+    *,
+    regularisation: float = 1e-3,
+    step: float = 3.5,
+    b0: float = 3.0,
+    delta_te: float = 0.005,
+    noise: ArrayLike | None = None,
+    tolerance: float = 5e-3,
+    max_iterations: int = 200,
+    pad: float = DEFAULT_PAD,
+    device: str = "cpu",
+) -> FloatArray:
+    """Susceptibility by gradient descent on a non-linear data term (NDI).
+
+    Goes down ½‖m·(exp(i·D∗χ) − exp(i·φ))‖² + ½λ‖χ‖² from χ = 0, where φ is the phase of the
+    local field and m weighs the data: χ ← χ − τ·(D∗(m²·sin(D∗χ − φ)) + λχ).
+
+    Parameters
+    ----------
+    local_field : (X, Y, Z) array_like
+        In ppm; not used outside the mask.
+    mask : (X, Y, Z) array_like
+        Where the local field is known.
+    voxel_size : (3,) sequence of float
+        Voxel edge lengths in mm.
+    b0_dir : (3,) sequence of float
+        Unit vector of B0 in voxel axes.
+    regularisation : float
+        λ, in front of ‖χ‖², where m is at most 1; no unit.
+    step : float
+        τ, less than 4: twice as much as in the paper takes half the steps.
+    b0 : float
+        Field strength in tesla of the phase φ. It need not be that of the scan.
+    delta_te : float
+        Echo time in seconds of the phase φ, beyond half a turn of which data count little.
+    noise : (X, Y, Z) array_like, optional
+        Standard deviation of the field in any units; uniform when not given. Voxels where
+        it is zero or negative get no weight.
+    tolerance : float
+        Relative change of χ in a step that ends the descent.
+    max_iterations : int
+        Most steps.
+    pad : float
+        Millimetres of zeros around the mask; 0 works periodically on the image.
+    device : str
+        Torch device.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of float32
+        χ in ppm, zero outside the mask, known up to a constant.
+
+    Raises
+    ------
+    ValueError
+        If the inputs do not fit together, no voxel of the mask has a positive `noise`, or a
+        parameter is out of range.
+
+    References
+    ----------
+    Polak et al., NMR Biomed 33:e4271 (2020).
+    """
+    if not regularisation > 0:
+        raise ValueError(f"regularisation must be positive, not {regularisation}")
+    if not 0 < step < 4:
+        raise ValueError(f"step must lie between 0 and 4, not {step}")
+    problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
+    deviation = torch.ones_like(problem.field)
+    if noise is not None:
+        checked = check_volume("noise", noise, problem.grid.image_shape)
+        deviation = problem.grid.embed(checked, device)
+    weight = data_weight(deviation, problem.mask).square_()
+    weight /= weight.max()
+    to_radians = radians_per_ppm(b0, delta_te)
+    phase = problem.field * to_radians
+
+    def convolve(volume: torch.Tensor) -> torch.Tensor:
+        return problem.invert(problem.transform(volume).mul_(problem.kernel))
+
+    chi = torch.zeros_like(phase)
+    for _ in range(max_iterations):
+        descent = convolve(convolve(chi).sub_(phase).sin_().mul_(weight))
+        descent.add_(chi, alpha=regularisation).mul_(step)
+        chi.sub_(descent)
+        if krylov.norm(descent) <= tolerance * krylov.norm(chi):
+            break
+    else:
+        _logger.warning("NDI stopped after %d steps while χ still changed", max_iterations)
+    return problem.result(chi / to_radians)
