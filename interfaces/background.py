@@ -160,9 +160,9 @@ class _PDFInputSpec(_BackgroundInputSpec):
     )
     noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
     tolerance = traits.Float(
-        5e-4, usedefault=True, desc="relative residual that ends the iterations"
+        1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )
-    max_iterations = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations")
+    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
     pad = traits.Float(
         DEFAULT_PAD, usedefault=True, desc="room for sources around the mask, mm; 0 for periodic"
     )

@@ -25,8 +25,8 @@ def pdf(
     b0_dir: Triple,
     *,
     noise: ArrayLike | None = None,
-    tolerance: float = 5e-4,
-    max_iterations: int = 60,
+    tolerance: float = 1e-3,
+    max_iterations: int = 100,
     pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> tuple[FloatArray, MaskArray]:
