@@ -9,6 +9,7 @@ pair on the same grid, measured in the same process: 1 is as fast as its transfo
 """
 
 import argparse
+import importlib
 import multiprocessing
 import statistics
 import threading
@@ -20,6 +21,9 @@ import psutil
 
 BACKGROUND = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
 INVERSION = ("tkd", "tsvd", "l2", "ilsqr", "medi", "tv", "rts", "ndi")
+MODULES = {"vsharp": "sharp", "tkd": "direct", "tsvd": "direct", "l2": "direct"}
+"""Where a function is, unless in a module of its own name."""
+
 GEOMETRY = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 
 
@@ -66,18 +70,14 @@ def make_head(size: int) -> Head:
 
 def call(method: str, head: Head, device: str) -> np.ndarray:
     """Result of a method with its defaults."""
-    from qsm_workflows.algorithms import background
-    from qsm_workflows.algorithms.inversion import direct, ilsqr, medi, ndi, rts, tv
-
+    package = "background" if method in BACKGROUND else "inversion"
+    module = f"qsm_workflows.algorithms.{package}.{MODULES.get(method, method)}"
+    function = getattr(importlib.import_module(module), method)
     if method in BACKGROUND:
         geometry = GEOMETRY if method == "pdf" else GEOMETRY[:1]
-        remove = getattr(background, method)
-        return remove(head.total_field, head.mask, *geometry, device=device)[0]
-    if method == "medi":
-        volumes = (head.local_field, head.mask, head.magnitude)
-        return medi.medi(*volumes, *GEOMETRY, device=device)
-    module = {"ilsqr": ilsqr, "tv": tv, "rts": rts, "ndi": ndi}.get(method, direct)
-    return getattr(module, method)(head.local_field, head.mask, *GEOMETRY, device=device)
+        return function(head.total_field, head.mask, *geometry, device=device)[0]
+    magnitude = (head.magnitude,) if method == "medi" else ()
+    return function(head.local_field, head.mask, *magnitude, *GEOMETRY, device=device)
 
 
 def measure(method: str, size: int, threads: int, device: str) -> Cost:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qsm_workflows.algorithms.background import resharp
+from qsm_workflows.algorithms.background.resharp import resharp
 from qsm_workflows.algorithms.coverage import place_slab, truncate
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.inversion.direct import tkd

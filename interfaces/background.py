@@ -71,12 +71,12 @@ class _RESHARPInputSpec(_BackgroundInputSpec):
 
 
 class RESHARP(_BackgroundRemoval):
-    """Regularised spherical means; see :func:`qsm_workflows.algorithms.background.resharp`."""
+    """RESHARP; see :func:`qsm_workflows.algorithms.background.resharp.resharp`."""
 
     input_spec = _RESHARPInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import resharp
+        from qsm_workflows.algorithms.background.resharp import resharp
         from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
         parameters = asdict(RESHARP_PRESETS[self.inputs.preset])
@@ -96,12 +96,12 @@ class _SHARPInputSpec(_BackgroundInputSpec):
 
 
 class SHARP(_BackgroundRemoval):
-    """Spherical means; see :func:`qsm_workflows.algorithms.background.sharp`."""
+    """Spherical means; see :func:`qsm_workflows.algorithms.background.sharp.sharp`."""
 
     input_spec = _SHARPInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import sharp
+        from qsm_workflows.algorithms.background.sharp import sharp
 
         return sharp(*volumes, **self._given("radius", "threshold", "pad"))
 
@@ -122,12 +122,12 @@ class _VSHARPInputSpec(_BackgroundInputSpec):
 
 
 class VSHARP(_BackgroundRemoval):
-    """Spheres of varying radius; see :func:`qsm_workflows.algorithms.background.vsharp`."""
+    """Spheres of varying radius; see :func:`qsm_workflows.algorithms.background.sharp.vsharp`."""
 
     input_spec = _VSHARPInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import vsharp
+        from qsm_workflows.algorithms.background.sharp import vsharp
 
         return vsharp(*volumes, **self._given("radii", "threshold", "pad"))
 
@@ -141,12 +141,12 @@ class _ISMVInputSpec(_BackgroundInputSpec):
 
 
 class ISMV(_BackgroundRemoval):
-    """Iterated spherical means; see :func:`qsm_workflows.algorithms.background.ismv`."""
+    """Iterated spherical means; see :func:`qsm_workflows.algorithms.background.ismv.ismv`."""
 
     input_spec = _ISMVInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import ismv
+        from qsm_workflows.algorithms.background.ismv import ismv
 
         return ismv(*volumes, **self._given("radius", "tolerance", "max_iterations"))
 
@@ -169,12 +169,12 @@ class _PDFInputSpec(_BackgroundInputSpec):
 
 
 class PDF(_BackgroundRemoval):
-    """Projection onto dipole fields; see :func:`qsm_workflows.algorithms.background.pdf`."""
+    """Projection onto dipole fields; see :func:`qsm_workflows.algorithms.background.pdf.pdf`."""
 
     input_spec = _PDFInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import pdf
+        from qsm_workflows.algorithms.background.pdf import pdf
         from qsm_workflows.algorithms.geometry import b0_direction
 
         given = self._given("tolerance", "max_iterations", "pad")
@@ -194,11 +194,11 @@ class _LBVInputSpec(_BackgroundInputSpec):
 
 
 class LBV(_BackgroundRemoval):
-    """Laplace's equation; see :func:`qsm_workflows.algorithms.background.lbv`."""
+    """Laplace's equation; see :func:`qsm_workflows.algorithms.background.lbv.lbv`."""
 
     input_spec = _LBVInputSpec
 
     def _remove(self, image, *volumes):
-        from qsm_workflows.algorithms.background import lbv
+        from qsm_workflows.algorithms.background.lbv import lbv
 
         return lbv(*volumes, **self._given("peel", "tolerance", "max_iterations"))

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import lstsq
 
 from qsm_workflows.algorithms import smv
-from qsm_workflows.algorithms.background import resharp
+from qsm_workflows.algorithms.background.resharp import resharp
 from qsm_workflows.algorithms.metrics import slope
 from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 

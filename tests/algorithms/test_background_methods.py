@@ -7,8 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import ismv, lbv, pdf, resharp, sharp, vsharp
-from qsm_workflows.algorithms.background.lbv import peel_mask
+from qsm_workflows.algorithms.background.ismv import ismv
+from qsm_workflows.algorithms.background.lbv import lbv, peel_mask
+from qsm_workflows.algorithms.background.pdf import pdf
+from qsm_workflows.algorithms.background.resharp import resharp
+from qsm_workflows.algorithms.background.sharp import sharp, vsharp
 from qsm_workflows.algorithms.metrics import correlation, nrmse
 
 METHODS = {

@@ -8,7 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import ismv, lbv, pdf, resharp, sharp, vsharp
+from qsm_workflows.algorithms.background.ismv import ismv
+from qsm_workflows.algorithms.background.lbv import lbv
+from qsm_workflows.algorithms.background.pdf import pdf
+from qsm_workflows.algorithms.background.resharp import resharp
+from qsm_workflows.algorithms.background.sharp import sharp, vsharp
 from qsm_workflows.algorithms.inversion import ilsqr as steps
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr

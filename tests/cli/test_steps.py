@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import resharp
+from qsm_workflows.algorithms.background.resharp import resharp
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.inversion.direct import tkd
 from qsm_workflows.algorithms.masking import bet

@@ -4,7 +4,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.background import ismv, lbv, pdf, resharp, sharp, vsharp
+from qsm_workflows.algorithms.background.ismv import ismv
+from qsm_workflows.algorithms.background.lbv import lbv
+from qsm_workflows.algorithms.background.pdf import pdf
+from qsm_workflows.algorithms.background.resharp import resharp
+from qsm_workflows.algorithms.background.sharp import sharp, vsharp
 from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
