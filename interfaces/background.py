@@ -75,14 +75,14 @@ class RESHARP(_BackgroundRemoval):
 
     input_spec = _RESHARPInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.resharp import resharp
         from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 
         parameters = asdict(RESHARP_PRESETS[self.inputs.preset])
         given = self.inputs.get_traitsfree()
         parameters.update({name: given[name] for name in parameters if name in given})
-        return resharp(*volumes, **parameters, **self._given("tolerance"))
+        return resharp(total_field, mask, size, **parameters, **self._given("tolerance"))
 
 
 class _SHARPInputSpec(_BackgroundInputSpec):
@@ -100,10 +100,10 @@ class SHARP(_BackgroundRemoval):
 
     input_spec = _SHARPInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.sharp import sharp
 
-        return sharp(*volumes, **self._given("radius", "threshold", "pad"))
+        return sharp(total_field, mask, size, **self._given("radius", "threshold", "pad"))
 
 
 class _VSHARPInputSpec(_BackgroundInputSpec):
@@ -126,10 +126,10 @@ class VSHARP(_BackgroundRemoval):
 
     input_spec = _VSHARPInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.sharp import vsharp
 
-        return vsharp(*volumes, **self._given("radii", "threshold", "pad"))
+        return vsharp(total_field, mask, size, **self._given("radii", "threshold", "pad"))
 
 
 class _ISMVInputSpec(_BackgroundInputSpec):
@@ -145,10 +145,10 @@ class ISMV(_BackgroundRemoval):
 
     input_spec = _ISMVInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.ismv import ismv
 
-        return ismv(*volumes, **self._given("radius", "tolerance", "max_iterations"))
+        return ismv(total_field, mask, size, **self._given("radius", "tolerance", "max_iterations"))
 
 
 class _PDFInputSpec(_BackgroundInputSpec):
@@ -173,7 +173,7 @@ class PDF(_BackgroundRemoval):
 
     input_spec = _PDFInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.pdf import pdf
         from qsm_workflows.algorithms.geometry import b0_direction
 
@@ -182,7 +182,7 @@ class PDF(_BackgroundRemoval):
             _images.check_same_grid(self.inputs.in_file, image, self.inputs.noise)
             given["noise"] = _images.load_float(self.inputs.noise)
         b0_dir = self.inputs.b0_dir if isdefined(self.inputs.b0_dir) else b0_direction(image.affine)
-        return pdf(*volumes, b0_dir, **given)
+        return pdf(total_field, mask, size, b0_dir, **given)
 
 
 class _LBVInputSpec(_BackgroundInputSpec):
@@ -198,7 +198,7 @@ class LBV(_BackgroundRemoval):
 
     input_spec = _LBVInputSpec
 
-    def _remove(self, image, *volumes):
+    def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.lbv import lbv
 
-        return lbv(*volumes, **self._given("peel", "tolerance", "max_iterations"))
+        return lbv(total_field, mask, size, **self._given("peel", "tolerance", "max_iterations"))
