@@ -7,6 +7,7 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from qsm_workflows.interfaces.measurement import SubtractReference
+from qsm_workflows.networks.weights import sha256
 
 from .methods import METHODS
 from .resources import memory_gb
@@ -72,8 +73,6 @@ def init_inversion_wf(
     outputnode = pe.Node(niu.IdentityInterface(fields=["chi", "reference_mean"]), name="outputnode")
     settings = {"device": device, "use_gpu": device != "cpu", **(parameters or {})}
     if weights is not None:
-        from qsm_workflows.networks.weights import sha256
-
         settings |= {"weights": weights, "weights_sha256": sha256(weights)}
     invert = pe.Node(
         definition.interface(**settings),

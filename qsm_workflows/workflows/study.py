@@ -21,6 +21,8 @@ from qsm_workflows.bids.sidecars import (
 )
 from qsm_workflows.interfaces.measurement import MeasureRegions
 from qsm_workflows.interfaces.outputs import SaveDerivative
+from qsm_workflows.networks.cards import read_card
+from qsm_workflows.networks.weights import sha256
 
 from .branches import background_parameters, init_bt_wf, init_tb_wf
 from .config import FULL, Coverage, StudyConfig
@@ -255,8 +257,9 @@ class _Saver:
             METHODS[method].interface, self.config.parameters.get(method, {})
         )
         if weights is not None:
-            from qsm_workflows.networks.weights import sha256
-
+            card = read_card(Path(weights)) or {}
+            # A method's name says how a network was trained, not which network it is.
+            parameters |= {"network": card.get("name", "weights given by the user")}
             parameters |= {"weights": Path(weights).name, "weights_sha256": sha256(weights)}
         return parameters
 
