@@ -170,6 +170,24 @@ def test_dry_run_tells_the_plan_and_writes_nothing(run, capsys):
     assert not out.exists()
 
 
+def test_page_can_be_made_again_without_computing(run, dataset):
+    _, out = run(*QUICK)
+    page = (out / "index.html").read_text()
+    (out / "index.html").unlink()
+    executed(out)
+    assert main([str(dataset), str(out), "group"]) == 0
+    assert (out / "index.html").read_text() == page
+    assert not (out / "logs" / "nipype.log").exists()
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="drawing graphs needs Graphviz")
+def test_graphs_are_drawn_step_by_step(run, tmp_path):
+    run(*QUICK, "--write-graph")
+    drawn = {path.stem for path in (tmp_path / "work" / "graphs").glob("*.svg")}
+    branches = {"bt_wf.cov100_wf", "tb_wf.cov100_wf"}
+    assert drawn == {"sub_01_wf", "sub_01_wf.preprocessing_wf", *branches}
+
+
 def test_bids_app_form_is_the_same_command(dataset, tmp_path, capsys):
     status = main([str(dataset), str(tmp_path / "out"), "participant", "--dry-run"])
     assert status == 0
