@@ -13,9 +13,14 @@ from qsm_workflows.bids.companions import Companions
 from qsm_workflows.bids.index import Scan
 
 from .config import Coverage, StudyConfig
+from .methods import METHODS
 
 DEEP_GREY = ("caudate", "pallidum", "putamen")
 """Structures whose extent along the slab axis is 100 % of coverage."""
+
+
+# Largest voxel, in mm, from which resampling to 1 mm still loses little.
+_NETWORK_VOXEL = 1.5
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,12 @@ def plan_scan(
         warnings.append(
             f"no labels of {config.reference}: maps are relative to the mean of the brain mask, "
             "which changes with coverage"
+        )
+    networks = [name for name in config.methods if METHODS[name].is_network]
+    if networks and max(voxel_size(affine)) > _NETWORK_VOXEL:
+        warnings.append(
+            f"voxels of up to {max(voxel_size(affine)):g} mm are resampled to the 1 mm that "
+            f"networks are trained for ({', '.join(networks)}): expect larger errors of them"
         )
     coverages = [coverage for coverage in config.coverages if not coverage.is_full]
     slabs = {}
