@@ -27,6 +27,7 @@ from qsm_workflows.workflows.runner import (
     Execution,
     Preparation,
     ScanFailure,
+    count_study_nodes,
     draw_graphs,
     prepare,
     run_study,
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     _show_warnings(preparation)
     estimate = estimate_study(preparation.plans, config)
     if args.dry_run:
-        _show_plan(preparation, config, estimate, execution.plugin_args["n_procs"])
+        n_nodes = count_study_nodes(preparation.plans, config, provenance)
+        _show_plan(preparation, config, estimate, n_nodes, execution.plugin_args["n_procs"])
         return 1 if preparation.failures or faults else 0
     if args.write_graph:
         for path in draw_graphs(preparation.plans, config, provenance, execution.work_dir):
@@ -247,12 +249,16 @@ def _show_warnings(preparation: Preparation) -> None:
 
 
 def _show_plan(
-    preparation: Preparation, config: StudyConfig, estimate: Estimate, n_procs: int
+    preparation: Preparation,
+    config: StudyConfig,
+    estimate: Estimate,
+    n_nodes: int,
+    n_procs: int,
 ) -> None:
     for plan in preparation.plans:
         print(describe(plan, config))
     print(
-        f"{estimate.n_maps} maps by {', '.join(config.methods)}; "
+        f"{estimate.n_maps} maps by {', '.join(config.methods)}; {n_nodes} nodes, "
         f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} cores, "
         f"largest node {estimate.memory_gb:.1f} GB"
     )

@@ -132,6 +132,14 @@ def count_nodes(workflow: pe.Workflow) -> int:
     return sum(not isinstance(node.interface, IdentityInterface) for node in graph.nodes)
 
 
+def count_study_nodes(
+    plans: Sequence[ScanPlan], config: StudyConfig, provenance: Provenance
+) -> int:
+    """Nodes that a study would run; every scan's graph has the same."""
+    first = [init_scan_wf(plan=plan, config=config, provenance=provenance) for plan in plans[:1]]
+    return len(plans) * sum(count_nodes(workflow) for workflow in first)
+
+
 def run_study(
     plans: Sequence[ScanPlan],
     config: StudyConfig,
