@@ -1,5 +1,8 @@
 """Dipole inversion: susceptibility from the local field."""
 
+from importlib import import_module
+from inspect import signature
+
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -40,37 +43,47 @@ class _InversionOutputSpec(TraitedSpec):
 
 
 class _Inversion(SimpleInterface):
-    """What the single-orientation inversions share: reading, geometry and writing."""
+    """What the single-orientation inversions share: reading, geometry and writing.
+
+    A subclass names its function; each keyword of that is an input of the node.
+    """
 
     output_spec = _InversionOutputSpec
+    _function: str
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 
         set_threads(self.inputs.num_threads)
+        module, name = self._function.split(".")
+        invert = getattr(import_module(f"qsm_workflows.algorithms.inversion.{module}"), name)
         local_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        mask = _images.load_mask(self.inputs.mask)
-        b0_dir = self.inputs.b0_dir if isdefined(self.inputs.b0_dir) else b0_direction(image.affine)
-        geometry = voxel_size(image.affine), b0_dir
-        chi = self._invert(local_field, mask, image, geometry)
+        b0_dir = self.inputs.b0_dir
+        arguments = {
+            "local_field": local_field,
+            "mask": _images.load_mask(self.inputs.mask),
+            "voxel_size": voxel_size(image.affine),
+            "b0_dir": b0_dir if isdefined(b0_dir) else b0_direction(image.affine),
+        }
+        for keyword in signature(invert).parameters:
+            if keyword not in arguments:
+                arguments[keyword] = self._argument(keyword, image)
         self._results["out_file"] = _images.save(
-            chi, image, _images.output_path(runtime.cwd, "chi")
+            invert(**arguments), image, _images.output_path(runtime.cwd, "chi")
         )
         return runtime
 
-    def _common(self):
-        """Keywords that every inversion takes."""
-        return {"pad": self.inputs.pad, "device": self.inputs.device}
-
-    def _companion(self, trait, image):
-        """Volume on the grid of the local field, or None where none is given."""
-        path = getattr(self.inputs, trait)
-        if not isdefined(path):
+    def _argument(self, name, image):
+        """Value of an input: of an image its volume, None where none is given."""
+        value = getattr(self.inputs, name)
+        if not isinstance(self.inputs.trait(name).trait_type, File):
+            return value
+        if not isdefined(value):
             return None
-        _images.check_same_grid(self.inputs.in_file, image, path)
-        return _images.load(path)[0]
+        _images.check_same_grid(self.inputs.in_file, image, value)
+        return _images.load_float(value)
 
 
 class _TKDInputSpec(_InversionInputSpec):
@@ -81,22 +94,14 @@ class TKD(_Inversion):
     """Thresholded division; see :func:`qsm_workflows.algorithms.inversion.direct.tkd`."""
 
     input_spec = _TKDInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.direct import tkd
-
-        return tkd(local_field, mask, *geometry, threshold=self.inputs.threshold, **self._common())
+    _function = "direct.tkd"
 
 
 class TSVD(_Inversion):
     """Truncated division; see :func:`qsm_workflows.algorithms.inversion.direct.tsvd`."""
 
     input_spec = _TKDInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.direct import tsvd
-
-        return tsvd(local_field, mask, *geometry, threshold=self.inputs.threshold, **self._common())
+    _function = "direct.tsvd"
 
 
 class _L2InputSpec(_InversionInputSpec):
@@ -107,12 +112,7 @@ class L2(_Inversion):
     """Squared gradients; see :func:`qsm_workflows.algorithms.inversion.direct.l2`."""
 
     input_spec = _L2InputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.direct import l2
-
-        regularisation = self.inputs.regularisation
-        return l2(local_field, mask, *geometry, regularisation=regularisation, **self._common())
+    _function = "direct.l2"
 
 
 class _ILSQRInputSpec(_InversionInputSpec):
@@ -124,18 +124,7 @@ class ILSQR(_Inversion):
     """Iterative LSQR; see :func:`qsm_workflows.algorithms.inversion.ilsqr.ilsqr`."""
 
     input_spec = _ILSQRInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
-
-        return ilsqr(
-            local_field,
-            mask,
-            *geometry,
-            tolerance=self.inputs.tolerance,
-            max_iterations=self.inputs.max_iterations,
-            **self._common(),
-        )
+    _function = "ilsqr.ilsqr"
 
 
 class _MEDIInputSpec(_InversionInputSpec):
@@ -156,27 +145,7 @@ class MEDI(_Inversion):
     """Morphology-enabled inversion; see :func:`qsm_workflows.algorithms.inversion.medi.medi`."""
 
     input_spec = _MEDIInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.medi import medi
-
-        return medi(
-            local_field,
-            mask,
-            self._companion("magnitude", image),
-            *geometry,
-            regularisation=self.inputs.regularisation,
-            b0=self.inputs.b0,
-            delta_te=self.inputs.delta_te,
-            noise=self._companion("noise", image),
-            merit=self.inputs.merit,
-            edge_fraction=self.inputs.edge_fraction,
-            max_outer=self.inputs.max_outer,
-            outer_tolerance=self.inputs.outer_tolerance,
-            max_inner=self.inputs.max_inner,
-            inner_tolerance=self.inputs.inner_tolerance,
-            **self._common(),
-        )
+    _function = "medi.medi"
 
 
 class _TVInputSpec(_InversionInputSpec):
@@ -191,21 +160,7 @@ class TV(_Inversion):
     """Total variation; see :func:`qsm_workflows.algorithms.inversion.tv.tv`."""
 
     input_spec = _TVInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.tv import tv
-
-        return tv(
-            local_field,
-            mask,
-            *geometry,
-            regularisation=self.inputs.regularisation,
-            coupling=self.inputs.coupling,
-            noise=self._companion("noise", image),
-            tolerance=self.inputs.tolerance,
-            max_iterations=self.inputs.max_iterations,
-            **self._common(),
-        )
+    _function = "tv.tv"
 
 
 class _RTSInputSpec(_InversionInputSpec):
@@ -223,22 +178,7 @@ class RTS(_Inversion):
     """Two rapid steps; see :func:`qsm_workflows.algorithms.inversion.rts.rts`."""
 
     input_spec = _RTSInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.rts import rts
-
-        return rts(
-            local_field,
-            mask,
-            *geometry,
-            threshold=self.inputs.threshold,
-            least_squares_iterations=self.inputs.least_squares_iterations,
-            regularisation=self.inputs.regularisation,
-            coupling=self.inputs.coupling,
-            tolerance=self.inputs.tolerance,
-            max_iterations=self.inputs.max_iterations,
-            **self._common(),
-        )
+    _function = "rts.rts"
 
 
 class _NDIInputSpec(_InversionInputSpec):
@@ -255,23 +195,7 @@ class NDI(_Inversion):
     """Non-linear inversion; see :func:`qsm_workflows.algorithms.inversion.ndi.ndi`."""
 
     input_spec = _NDIInputSpec
-
-    def _invert(self, local_field, mask, image, geometry):
-        from qsm_workflows.algorithms.inversion.ndi import ndi
-
-        return ndi(
-            local_field,
-            mask,
-            *geometry,
-            regularisation=self.inputs.regularisation,
-            step=self.inputs.step,
-            b0=self.inputs.b0,
-            delta_te=self.inputs.delta_te,
-            noise=self._companion("noise", image),
-            tolerance=self.inputs.tolerance,
-            max_iterations=self.inputs.max_iterations,
-            **self._common(),
-        )
+    _function = "ndi.ndi"
 
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
