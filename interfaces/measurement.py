@@ -138,8 +138,12 @@ class MeasureRegions(SimpleInterface):
                 strict=True,
             )
         ]
+        labels = _images.load_labels(self.inputs.labels)
+        sizes = [int(np.count_nonzero(region.find(labels))) for region in regions]
         rows = [
-            row for group in _by_coverage(entries) for row in self._measure(group, entries, regions)
+            row
+            for group in _by_coverage(entries)
+            for row in self._measure(group, entries, regions, labels, sizes)
         ]
         table = Path(runtime.cwd) / "regions.tsv"
         with table.open("w", newline="", encoding="utf-8") as stream:
@@ -150,15 +154,13 @@ class MeasureRegions(SimpleInterface):
         self._results["out_file"] = str(table)
         return runtime
 
-    def _measure(self, group, entries, regions):
+    def _measure(self, group, entries, regions, whole_labels, sizes):
         """Rows of all maps of one coverage."""
         from qsm_workflows.algorithms.regions import find_reference, measure_regions
 
         grid = nib.load(group[0].chi)
-        whole = nib.load(self.inputs.labels)
-        all_labels = _images.load_labels(self.inputs.labels)
-        sizes = [int(np.count_nonzero(region.find(all_labels))) for region in regions]
-        labels = _images.on_grid_of(grid, all_labels, whole.affine)
+        affine = nib.load(self.inputs.labels).affine
+        labels = _images.on_grid_of(grid, whole_labels, affine)
         largest = {entry: _largest(entry, entries) for entry in group}
         voxels = np.logical_and.reduce(
             [_images.load_mask(entry.mask) for entry in group]

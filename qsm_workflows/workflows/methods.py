@@ -13,6 +13,7 @@ from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
 from qsm_workflows.interfaces.masking import BETMask
 from qsm_workflows.interfaces.networks import XQSM, DeepQSM
 from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
+from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 
 from .resources import padded_voxels
 
@@ -52,6 +53,13 @@ class Method:
         return padded_voxels(shape, voxel_size, 0.0 if self.is_network else DEFAULT_PAD)
 
 
+def _network(name: str, interface: type[SimpleInterface], architecture: str) -> Method:
+    """A network at its full published width, with the cost that was measured of it."""
+    cost = network_cost(architecture, 10**6)
+    volumes = (cost.memory_gb - PROCESS_GB) * 1e9 / (4 * 10**6)
+    return Method(name, interface, volumes, cost.cpu_seconds, is_network=True)
+
+
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
@@ -59,8 +67,8 @@ METHODS: Mapping[str, Method] = {
         Method("ilsqr", ILSQR, 22, 1.3),
         Method("medi", MEDI, 28, 4.5, uses_magnitude=True),
         Method("tv", TV, 20, 3, by_default=False),
-        Method("xqsm", XQSM, 312, 12, is_network=True),
-        Method("deepqsm", DeepQSM, 328, 16, is_network=True),
+        _network("xqsm", XQSM, "xqsm"),
+        _network("deepqsm", DeepQSM, "unet"),
     )
 }
 """Every inversion, in the order of reports; networks at their full published width."""
