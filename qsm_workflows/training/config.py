@@ -47,6 +47,9 @@ class TrainingConfig:
     """Part of the run after which batch normalisation uses what it will use in inference,
     the statistics gathered so far, instead of those of the batch. Too early, while the
     learning rate is high, and the run is lost."""
+    clip: float = 20.0
+    """Norm that a step's gradient is cut down to, a little above what is usual: a patch with
+    a strong source may give ten times as much, and would undo what hundreds have taught."""
     noise_probability: float = 0.2
     """Part of the patches whose field gets noise."""
     noise_snr: tuple[float, ...] = (50.0, 40.0, 20.0, 10.0, 5.0)
@@ -59,7 +62,7 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
                 )
-        for name in ("steps", "batch", "learning_rate", "width", "validation"):
+        for name in ("steps", "batch", "learning_rate", "clip", "width", "validation"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if self.validation >= self.pool:

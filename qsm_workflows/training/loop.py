@@ -148,6 +148,7 @@ class _Run:
         self.optimiser.zero_grad()
         loss = relative_error(self._predict(batch), batch)
         loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimiser.step()
         return loss.item()
 
