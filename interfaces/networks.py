@@ -17,13 +17,21 @@ class _NetworkInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="local field, ppm")
     mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
     weights = File(
-        exists=True, mandatory=True, hash_files=False, desc="weights, .safetensors or .pth"
+        exists=True,
+        hash_files=False,
+        desc="weights, .safetensors or .pth; by default those installed for the method",
     )
     weights_sha256 = traits.Str(
         desc="SHA-256 that the weights must have; stands for their content in Nipype's hash"
     )
     dtype = traits.Enum(
-        "float32", "bfloat16", "float16", usedefault=True, desc="precision of the convolutions"
+        "auto",
+        "float32",
+        "bfloat16",
+        "float16",
+        usedefault=True,
+        desc="precision of the convolutions; auto is bfloat16 where the device has "
+        "instructions for it, else float32",
     )
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
@@ -48,6 +56,7 @@ class _NetworkInversion(SimpleInterface):
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
         from qsm_workflows.networks.checkpoints import read_checkpoint
         from qsm_workflows.networks.inference import apply_network
+        from qsm_workflows.networks.methods import find_installed
 
         set_threads(self.inputs.num_threads)
         device = "cuda" if self.inputs.use_gpu else "cpu"
@@ -55,11 +64,14 @@ class _NetworkInversion(SimpleInterface):
             device = self.inputs.device
         field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        checkpoint = read_checkpoint(self.inputs.weights, self._method)
+        weights = self.inputs.weights
+        if not isdefined(weights):
+            weights = find_installed(self._method)
+        checkpoint = read_checkpoint(weights, self._method)
         expected = self.inputs.weights_sha256
         if isdefined(expected) and expected != checkpoint.sha256:
             raise ValueError(
-                f"{self.inputs.weights} has SHA-256 {checkpoint.sha256} instead of "
+                f"{weights} has SHA-256 {checkpoint.sha256} instead of "
                 f"{expected}; fetch the weights again"
             )
         chi = apply_network(
@@ -79,14 +91,35 @@ class _NetworkInversion(SimpleInterface):
 
 
 class XQSM(_NetworkInversion):
-    """Invert a local field by an octave U-net.
+    """Invert a local field by an octave U-net, however it was trained.
 
-    The weights may hold xQSM (:class:`qsm_workflows.networks.xqsm.XQSM`) or our small
-    network (:class:`qsm_workflows.networks.lite.LiteQSM`). See
+    The weights may hold xQSM (:class:`qsm_workflows.networks.xqsm.XQSM`), such as the
+    original authors' checkpoints, or our small network
+    (:class:`qsm_workflows.networks.lite.LiteQSM`). See
     :func:`qsm_workflows.networks.inference.apply_network`.
     """
 
     _method = "xqsm"
+
+
+class XQSMIndividual(_NetworkInversion):
+    """Invert a local field by xQSM trained on patches with the field of their own sources.
+
+    The weights are of the same kinds as those of :class:`XQSM`; by default the ones that
+    come with the package.
+    """
+
+    _method = "xqsmindividual"
+
+
+class XQSMCropped(_NetworkInversion):
+    """Invert a local field by xQSM trained on patches cut from whole fields.
+
+    The weights are of the same kinds as those of :class:`XQSM`; by default the ones that
+    come with the package.
+    """
+
+    _method = "xqsmcropped"
 
 
 class DeepQSM(_NetworkInversion):
@@ -100,3 +133,21 @@ class DeepQSM(_NetworkInversion):
     """
 
     _method = "deepqsm"
+
+
+class UNet(_NetworkInversion):
+    """Invert a local field by the plain U-net (:class:`qsm_workflows.networks.unet.UNet`)."""
+
+    _method = "unet"
+
+
+class IR2QSM(_NetworkInversion):
+    """Invert a local field by IR2QSM (:class:`qsm_workflows.networks.ir2qsm.IR2QSM`)."""
+
+    _method = "ir2qsm"
+
+
+class LPCNN(_NetworkInversion):
+    """Invert a local field by LPCNN (:class:`qsm_workflows.networks.lpcnn.LPCNN`)."""
+
+    _method = "lpcnn"

@@ -6,8 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qsm_workflows.networks.methods import method_key
+
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
-ALL_METHODS = ("tkd", "ilsqr", "medi", "tv", "xqsm", "deepqsm")
+ALL_METHODS = (
+    "tkd",
+    "ilsqr",
+    "medi",
+    "tv",
+    "xqsmindividual",
+    "xqsmcropped",
+    "deepqsm",
+    "xqsm",
+    "unet",
+    "ir2qsm",
+    "lpcnn",
+)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -91,8 +105,11 @@ def _add_study_options(group) -> None:
     group.add_argument(
         "--method",
         nargs="+",
+        type=method_key,
         choices=ALL_METHODS,
-        help="dipole inversions (default: tkd, ilsqr, medi, and networks where there are weights)",
+        metavar="NAME",
+        help=f"dipole inversions: {', '.join(ALL_METHODS)}; also as their authors write them, such "
+        "as xQSM-Individual (default: tkd, ilsqr, medi, and networks where there are weights)",
     )
     group.add_argument(
         "--dgm-extent",

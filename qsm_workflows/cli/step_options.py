@@ -85,11 +85,11 @@ def given_inputs(arguments: argparse.Namespace, interface: Any) -> dict[str, Any
 
 
 def source(method: str) -> str | None:
-    """Work that describes a method."""
-    from qsm_workflows.report.citations import WORKS
+    """Works that describe a method."""
+    from qsm_workflows.report.citations import WORKS, works_of
 
-    work = WORKS.get({"bestpath": "best_path"}.get(method, method))
-    return None if work is None else f"{work.text} {work.url}"
+    works = [WORKS[key] for key in works_of(method)]
+    return " ".join(f"{work.text} {work.url}" for work in works) or None
 
 
 def _option(name: str) -> str:

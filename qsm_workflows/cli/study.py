@@ -4,8 +4,10 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.bids.index import Index, index_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
-from qsm_workflows.networks.weights import find_weights, user_folder
+from qsm_workflows.networks.methods import (
+    check_checkpoint,
+    check_trained,
+    find_installed,
+    method_key,
+)
 from qsm_workflows.report.page import write_report
 from qsm_workflows.report.sections import Failure
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
@@ -128,26 +135,41 @@ def choose_methods(
         If a network asked for by name has no weights, or weights are given for a method
         that has none or cannot be read.
     """
-    for name, path in weights.items():
+    given = {method_key(name): path for name, path in weights.items()}
+    for name, path in given.items():
         if name not in METHODS or not METHODS[name].is_network:
             networks = ", ".join(m.name for m in METHODS.values() if m.is_network)
             raise ValueError(f"--weights {name}={path}: weights are for {networks}")
         if not Path(path).is_file():
             raise ValueError(f"--weights {name}={path}: there is no such file")
-    chosen, found = [], dict(weights)
-    for name in dict.fromkeys(wanted or (m.name for m in METHODS.values() if m.by_default)):
-        if METHODS[name].is_network:
-            installed = found.get(name) or find_weights(name)
-            if installed is None:
-                file = user_folder() / f"{name}.pth"
-                advice = f"give --weights {name}=FILE, or put the file at {file}"
+    if given:
+        _check_weights(given)
+    names = [m.name for m in METHODS.values() if m.by_default or m.is_network]
+    chosen, found = [], dict(given)
+    for name in dict.fromkeys(wanted or names):
+        if METHODS[name].is_network and name not in given:
+            try:
+                installed = find_installed(name)
+            except ValueError as error:
                 if wanted:
-                    raise ValueError(f"{name} has no weights; {advice}")
-                print(f"{name} is left out: it has no weights ({advice})", file=sys.stderr)
+                    raise
+                if METHODS[name].by_default:
+                    print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
+            check_trained(name, installed)
             found[name] = str(installed)
         chosen.append(name)
     return tuple(chosen), found
+
+
+def _check_weights(weights: Mapping[str, str]) -> None:
+    """Read the files that a user gives for networks, long before they are needed.
+
+    In a process of its own: torch must not be loaded in the one that builds the graph.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        for name, path in weights.items():
+            process.submit(check_checkpoint, path, name).result()
 
 
 def read_parameters(items: Sequence[str]) -> dict[str, dict[str, Any]]:

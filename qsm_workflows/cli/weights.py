@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+from qsm_workflows.networks.methods import NETWORK_METHODS, find_method, method_key
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the ``weights`` command."""
@@ -25,7 +27,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "finds it.",
     )
     add.set_defaults(func=_add)
-    add.add_argument("method", choices=("xqsm", "deepqsm"), help="inversion that it serves")
+    add.add_argument(
+        "method",
+        type=method_key,
+        choices=tuple(NETWORK_METHODS),
+        metavar="METHOD",
+        help=f"inversion that it serves: {', '.join(NETWORK_METHODS)}",
+    )
     add.add_argument("file", type=Path, help=".safetensors, or .pth of the original authors")
 
 
@@ -67,7 +75,9 @@ def _add(args: argparse.Namespace) -> int:
     from qsm_workflows.networks.weights import SUFFIXES, user_folder
 
     checkpoint = read_checkpoint(args.file, args.method)
-    target = user_folder() / f"{args.method}{args.file.suffix}"
+    if args.file.suffix not in SUFFIXES:
+        raise ValueError(f"{args.file} must end in {', '.join(SUFFIXES)}")
+    target = user_folder() / f"{find_method(args.method).installed}{args.file.suffix}"
     if target.resolve() == args.file.resolve():
         raise ValueError(f"{target} is installed already")
     write_whole(target, lambda partial: shutil.copyfile(args.file, partial))

@@ -19,6 +19,7 @@ from .deepqsm import DeepQSM
 from .ir2qsm import IR2QSM
 from .lite import LiteQSM
 from .lpcnn import LPCNN
+from .methods import find_method
 from .unet import UNet
 from .xqsm import XQSM
 
@@ -46,9 +47,6 @@ ARCHITECTURES = {
 }
 """Every architecture that a checkpoint may hold."""
 
-METHODS = {"xqsm": ("xqsm", "lite"), "deepqsm": ("unet", "deepqsm", "lite")}
-"""Architectures that the weights of each inversion method may have."""
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -75,10 +73,12 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
         ``.safetensors`` as written by :func:`write_checkpoint`, or a state dict saved by
         torch (``.pth``), with or without the prefix ``module.`` of DataParallel. Nothing
         but tensors is ever unpickled.
-    method : {"xqsm", "deepqsm"}, optional
-        Inversion that the weights must serve. ``xqsm`` takes the octave U-net, and
-        ``deepqsm`` either the plain U-net that the xQSM group trains on geometric shapes
-        or the network of Bollmann et al.; both take our small network trained likewise.
+    method : str, optional
+        Inversion that the weights must serve, a key of
+        :data:`qsm_workflows.networks.methods.NETWORK_METHODS`. Those of xQSM take the
+        octave U-net, and ``deepqsm`` either the plain U-net that the xQSM group trains on
+        geometric shapes or the network of Bollmann et al.; both take our small network
+        trained likewise.
 
     Returns
     -------
@@ -205,15 +205,13 @@ def _our_name(name: str, translations: Sequence[tuple[str, str]]) -> str:
 
 
 def _check_method(path: Path, method: str, architecture: str, metadata: Mapping[str, str]) -> None:
-    if method not in METHODS:
-        raise ValueError(f"unknown network method {method!r}; there are {', '.join(METHODS)}")
-    if architecture not in METHODS[method]:
+    wanted = find_method(method)
+    if architecture not in wanted.architectures:
         raise ValueError(
             f"{path} holds a network of architecture {architecture}, but {method} needs "
-            f"{' or '.join(METHODS[method])}"
+            f"{' or '.join(wanted.architectures)}"
         )
-    if metadata.get("method", method) != method:
-        raise ValueError(f"{path} was trained for {metadata['method']}, not for {method}")
+    wanted.check_metadata(path, metadata)
 
 
 def _width(path: Path, signature: torch.Tensor, axis: int) -> int:

@@ -1,5 +1,7 @@
 """Running a network on a whole volume of any size, voxel size and orientation."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,13 @@ from ..algorithms.geometry import FloatArray, Triple, check_geometry, check_mask
 from .base import InversionNetwork
 from .grid import TrainedGrid
 
+AUTO = "auto"
+"""Precision that is chosen by what the device can do."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""As the kernel calls instructions for bfloat16, on x86 and ARM."""
 
 SMALLEST_SIDE = 8
 """Voxels, on the trained grid, under which there is too little for a network to see."""
@@ -50,9 +58,10 @@ def apply_network(
         Edge of the isotropic voxels that the network was trained on, in mm.
     device : str
         Torch device.
-    dtype : {"float32", "bfloat16", "float16"}
+    dtype : {"float32", "bfloat16", "float16", "auto"}
         Precision of the convolutions; a residual sum stays in float32. bfloat16 needs less
-        memory, and less time where the processor has instructions for it.
+        memory, and less time where the processor has instructions for it: "auto" takes it
+        there, and float32 elsewhere.
 
     Returns
     -------
@@ -71,8 +80,10 @@ def apply_network(
     field = check_volume("local_field", local_field)
     inside = check_mask(mask, field.shape)
     target = check_device(device)
+    if dtype == AUTO:
+        dtype = fastest_dtype(target)
     if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        raise ValueError(f"dtype must be one of {', '.join((*DTYPES, AUTO))}, not {dtype!r}")
     x, y, z = field.shape
     grid = TrainedGrid.of((x, y, z), size, direction, trained_voxel_size)
     if min(grid.shape) < SMALLEST_SIDE:
@@ -116,6 +127,18 @@ def check_device(device: str) -> torch.device:
             "devices; use device='cpu', or install a CUDA build of torch and its driver"
         )
     return found
+
+
+def fastest_dtype(device: torch.device) -> str:
+    """bfloat16 where the device computes in it, otherwise float32."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    # torch has no public question for this; without instructions bfloat16 is emulated, slowly.
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").split())
+    except OSError:
+        flags = set()
+    return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"
 
 
 @torch.inference_mode()

@@ -5,7 +5,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-SUFFIXES = (".safetensors", ".pth")
+from safetensors import SafetensorError, safe_open
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Kinds of files that can be read: our own and those of the original authors."""
 
 FOLDER_VARIABLE = "QSM_WORKFLOWS_WEIGHTS"
@@ -35,7 +37,7 @@ def find_weights(name: str) -> Path | None:
     Parameters
     ----------
     name : str
-        File name without its suffix (``.safetensors`` or ``.pth``), e.g. ``xqsm``.
+        File name without its suffix (one of :data:`SUFFIXES`), e.g. ``xqsm-individual``.
 
     Returns
     -------
@@ -48,6 +50,25 @@ def find_weights(name: str) -> Path | None:
         for suffix in SUFFIXES
     )
     return next((path for path in candidates if path.is_file()), None)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a ``.safetensors`` file says of itself; nothing of any other file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} is damaged or not a file of weights ({error}); fetch it again"
+        ) from error
 
 
 def sha256(path: str | Path) -> str:

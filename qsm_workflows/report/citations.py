@@ -147,5 +147,35 @@ WORKS = {
         "2019;195:373–383.",
         "10.1016/j.neuroimage.2019.03.060",
     ),
+    "ir2qsm": Work(
+        "Li M, Chen C, Xiong Z, et al. IR2QSM: quantitative susceptibility mapping via deep "
+        "neural networks with iterative reverse concatenations and recurrent modules. "
+        "arXiv:2406.12300, 2024.",
+        "10.48550/arXiv.2406.12300",
+    ),
+    "lpcnn": Work(
+        "Lai KW, Aggarwal M, van Zijl P, Li X, Sulam J. Learned proximal networks for "
+        "quantitative susceptibility mapping. Med Image Comput Comput Assist Interv "
+        "2020;12262:125–135.",
+        "10.1007/978-3-030-59713-9_13",
+    ),
 }
 """Key of a step → the work that describes it."""
+
+_SHARED = {
+    "bestpath": ("best_path",),
+    "xqsmindividual": ("xqsm", "coverage"),
+    "xqsmcropped": ("xqsm", "coverage"),
+    "unet": ("xqsm",),
+}
+
+
+def works_of(method: str) -> tuple[str, ...]:
+    """Keys of the works that describe a method.
+
+    Examples
+    --------
+    >>> works_of("medi"), works_of("xqsmcropped")
+    (('medi',), ('xqsm', 'coverage'))
+    """
+    return _SHARED.get(method, (method,) if method in WORKS else ())

@@ -28,9 +28,14 @@ _STYLES = {
     "tkd": ("#5b5b5b", "s"),
     "ilsqr": ("#0072b2", "^"),
     "medi": ("#009e73", "D"),
-    "tv": ("#e69f00", "P"),
-    "xqsm": ("#d55e00", "o"),
+    "tv": ("#56b4e9", "P"),
+    "xqsmindividual": ("#d55e00", "o"),
+    "xqsmcropped": ("#e69f00", "X"),
     "deepqsm": ("#cc79a7", "v"),
+    "xqsm": ("#8b2500", "*"),
+    "unet": ("#7f3fbf", "<"),
+    "ir2qsm": ("#6b8e23", ">"),
+    "lpcnn": ("#8b5a2b", "p"),
 }
 _OTHER_STYLE = ("#000000", "x")
 _AXIS_LABELS = {

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .citations import WORKS, Work
+from .citations import WORKS, Work, works_of
 from .discovery import ChiMap, ScanOutputs
 from .vocabulary import listing, method_name, region_name, sort_methods, sort_orders
 
@@ -13,8 +13,15 @@ _PHRASES = {
     "ilsqr": "the improved LSQR algorithm",
     "medi": "morphology enabled dipole inversion",
     "tv": "total variation regularisation",
+    "xqsmindividual": "the octave convolutional network xQSM trained on patches with the field of "
+    "their own sources (Individual)",
+    "xqsmcropped": "the octave convolutional network xQSM trained on patches cut from whole "
+    "fields (Cropped)",
+    "deepqsm": "a convolutional network trained on geometric shapes (DeepQSM)",
     "xqsm": "the octave convolutional network xQSM",
-    "deepqsm": "the convolutional network DeepQSM",
+    "unet": "a U-net",
+    "ir2qsm": "the recurrent convolutional network IR2QSM",
+    "lpcnn": "the learned proximal network LPCNN",
 }
 # Methods that invert the dipole model itself instead of having learned it.
 _MODEL_BASED = {"tkd", "ilsqr", "medi", "tv"}
@@ -201,7 +208,9 @@ def _inversion(maps: Sequence[ChiMap], cite: _Citations) -> str:
         ]
         phrase = _PHRASES.get(method)
         name = f"{phrase} ({method_name(method)})" if method in _MODEL_BASED else phrase
-        described.append(f"{name or method_name(method)}{cite(method)}{_in_brackets(used)}")
+        described.append(
+            f"{name or method_name(method)}{cite(*works_of(method))}{_in_brackets(used)}"
+        )
     model = ""
     if _MODEL_BASED & set(methods):
         model = (

@@ -8,8 +8,13 @@ METHOD_NAMES = {
     "ilsqr": "iLSQR",
     "medi": "MEDI",
     "tv": "TV",
-    "xqsm": "xQSM",
+    "xqsmindividual": "xQSM-Individual",
+    "xqsmcropped": "xQSM-Cropped",
     "deepqsm": "DeepQSM",
+    "xqsm": "xQSM",
+    "unet": "U-net",
+    "ir2qsm": "IR2QSM",
+    "lpcnn": "LPCNN",
 }
 """Inversions in the order in which they are shown."""
 

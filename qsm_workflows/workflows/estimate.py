@@ -44,13 +44,16 @@ def estimate_study(plans: Sequence[ScanPlan], config: StudyConfig) -> Estimate:
     config : StudyConfig
     """
     n_maps, seconds, memory = 0, 0.0, 0.0
+    methods = {
+        name: METHODS[name].with_weights(config.weights.get(name)) for name in config.methods
+    }
     for plan in plans:
         geometry = plan.geometry
         whole = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
         seconds += prod(geometry.shape) / 1e6 * _PREPROCESSING_SECONDS
         seconds += whole / 1e6 * BACKGROUND_REMOVALS[config.background_removal].seconds
         for output in outputs(config):
-            method = METHODS[output.method]
+            method = methods[output.method]
             n_voxels = method.n_voxels(geometry.slab_shape(output.coverage), geometry.voxel_size)
             n_maps += 1
             seconds += n_voxels / 1e6 * method.seconds

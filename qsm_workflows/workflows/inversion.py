@@ -64,7 +64,7 @@ def init_inversion_wf(
     reference_mean
         What was subtracted, in ppm.
     """
-    definition = METHODS[method]
+    definition = METHODS[method].with_weights(weights)
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["local_field", "mask", "magnitude", "labels"]),

@@ -1,7 +1,8 @@
 """The background removals and dipole inversions a study can use, and what each needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import SimpleInterface
@@ -11,9 +12,18 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
 from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
 from qsm_workflows.interfaces.masking import BETMask
-from qsm_workflows.interfaces.networks import XQSM, DeepQSM
+from qsm_workflows.interfaces.networks import (
+    IR2QSM,
+    LPCNN,
+    XQSM,
+    DeepQSM,
+    UNet,
+    XQSMCropped,
+    XQSMIndividual,
+)
 from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
+from qsm_workflows.networks.weights import read_metadata
 
 from .resources import padded_voxels
 
@@ -37,7 +47,7 @@ class Method:
     is_network : bool
         Whether it needs trained weights.
     by_default : bool
-        Whether a study takes it unless told otherwise.
+        Whether a study takes it unless told otherwise; a network then needs weights.
     """
 
     name: str
@@ -52,12 +62,29 @@ class Method:
         """Voxels of the grid it works on: networks take the image as it is, others pad it."""
         return padded_voxels(shape, voxel_size, 0.0 if self.is_network else DEFAULT_PAD)
 
+    def with_weights(self, path: str | None) -> "Method":
+        """The same method with the cost of the network that a file says it holds."""
+        about = read_metadata(Path(path)) if path is not None else {}
+        try:
+            return _costly(self, about["architecture"], int(about["width"]))
+        except (KeyError, ValueError):
+            # A file of others tells nothing: the published width is meant.
+            return self
 
-def _network(name: str, interface: type[SimpleInterface], architecture: str) -> Method:
-    """A network at its full published width, with the cost that was measured of it."""
-    cost = network_cost(architecture, 10**6)
+
+def _network(
+    name: str, interface: type[SimpleInterface], architecture: str, by_default: bool = False
+) -> Method:
+    """A network at its full published width."""
+    method = Method(name, interface, 0, 0, is_network=True, by_default=by_default)
+    return _costly(method, architecture)
+
+
+def _costly(method: Method, architecture: str, width: int | None = None) -> Method:
+    """A method with the cost that was measured of its network."""
+    cost = network_cost(architecture, 10**6, width=width)
     volumes = (cost.memory_gb - PROCESS_GB) * 1e9 / (4 * 10**6)
-    return Method(name, interface, volumes, cost.cpu_seconds, is_network=True)
+    return replace(method, volumes=volumes, seconds=cost.cpu_seconds)
 
 
 METHODS: Mapping[str, Method] = {
@@ -67,11 +94,18 @@ METHODS: Mapping[str, Method] = {
         Method("ilsqr", ILSQR, 22, 1.3),
         Method("medi", MEDI, 28, 4.5, uses_magnitude=True),
         Method("tv", TV, 20, 3, by_default=False),
+        _network("xqsmindividual", XQSMIndividual, "xqsm", by_default=True),
+        _network("xqsmcropped", XQSMCropped, "xqsm", by_default=True),
+        _network("deepqsm", DeepQSM, "unet", by_default=True),
         _network("xqsm", XQSM, "xqsm"),
-        _network("deepqsm", DeepQSM, "unet"),
+        _network("unet", UNet, "unet"),
+        _network("ir2qsm", IR2QSM, "ir2qsm"),
+        _network("lpcnn", LPCNN, "lpcnn"),
     )
 }
-"""Every inversion, in the order of reports; networks at their full published width."""
+"""Every inversion, in the order of reports; networks at their full published width.
+
+Networks that are not taken by default are where there are weights of them."""
 
 
 @dataclass(frozen=True)

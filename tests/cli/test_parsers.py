@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,12 @@ from qsm_workflows.workflows.config import parse_coverages
 LABELS = st.text("0123456789abcXYZ+", min_size=1, max_size=6)
 KEYS = st.sampled_from(["ses", "acq", "run", "echo", "part", "desc"])
 WORDS = st.text("abcdefgh_", min_size=1, max_size=8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _all_floats():
+    """Hypothesis draws subnormal numbers, which a network's node flushes to zero."""
+    torch.set_flush_denormal(False)
 
 
 def answer(function, *arguments):

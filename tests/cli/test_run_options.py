@@ -6,6 +6,8 @@ import pytest
 
 from qsm_workflows.cli import run
 from qsm_workflows.cli.study import _plugin_args, study_config
+from qsm_workflows.networks.checkpoints import write_checkpoint
+from qsm_workflows.networks.lite import LiteQSM
 
 # An option without a row here fails the last test.
 STUDY_OPTIONS = {
@@ -50,8 +52,8 @@ def parse(*options):
 @pytest.mark.parametrize("option", STUDY_OPTIONS)
 def test_options_of_the_study_reach_its_configuration(option, tmp_path, monkeypatch):
     monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path))
-    weights = tmp_path / "own.pth"
-    weights.touch()
+    weights = tmp_path / "own.safetensors"
+    write_checkpoint(weights, LiteQSM(2))
     values = [value.format(weights=weights) for value in STUDY_OPTIONS[option]]
     assert study_config(parse(option, *values)) != study_config(parse())
 

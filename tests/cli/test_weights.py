@@ -4,6 +4,7 @@ from qsm_workflows.cli.main import main
 from qsm_workflows.networks.cards import check_card, read_card, write_card
 from qsm_workflows.networks.checkpoints import read_checkpoint, write_checkpoint
 from qsm_workflows.networks.lite import LiteQSM
+from qsm_workflows.networks.methods import check_trained, find_installed
 from qsm_workflows.networks.weights import FOLDER_VARIABLE, find_weights, sha256
 
 
@@ -39,9 +40,21 @@ def test_weights_without_a_card_get_one(weights, user_folder):
 
 
 def test_weights_for_another_method_are_not_added(weights, user_folder, capsys):
-    assert main(["weights", "add", "deepqsm", str(weights)]) == 2
+    assert main(["weights", "add", "DeepQSM", str(weights)]) == 2
     assert "trained for xqsm" in capsys.readouterr().err
     assert not user_folder.exists()
+
+
+def test_a_way_of_training_is_a_method_of_its_own(tmp_path, user_folder, capsys):
+    path = tmp_path / "trained.safetensors"
+    write_checkpoint(path, LiteQSM(2), metadata={"method": "xqsm", "mode": "cropped"})
+    assert main(["weights", "add", "xQSM-Individual", str(path)]) == 2
+    assert "mode cropped, not for xqsmindividual" in capsys.readouterr().err
+    assert main(["weights", "add", "xQSM-Cropped", str(path)]) == 0
+    assert find_installed("xqsmcropped") == user_folder / "xqsm-cropped.safetensors"
+    check_trained("xqsmcropped", path)
+    with pytest.raises(ValueError, match="not for xqsmindividual"):
+        check_trained("xqsmindividual", path)
 
 
 def test_a_file_that_is_not_that_of_its_card_is_refused(weights):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from nipype import Node
 
-from qsm_workflows.interfaces.networks import XQSM, DeepQSM
-from qsm_workflows.networks import unet, xqsm
+from qsm_workflows.interfaces.networks import IR2QSM, XQSM, DeepQSM, XQSMCropped
+from qsm_workflows.networks import lite, unet, xqsm
 from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.weights import sha256
 
@@ -78,4 +78,14 @@ def test_only_the_checksum_of_the_weights_enters_the_hash(images, xqsm_weights):
 def test_gpu_demanded_but_absent(tmp_path, images, xqsm_weights):
     node = Node(XQSM(**images, weights=xqsm_weights, use_gpu=True), "xqsm", base_dir=tmp_path)
     with pytest.raises(Exception, match="CUDA"):
+        node.run()
+
+
+def test_weights_that_are_installed_are_taken_by_default(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path))
+    write_checkpoint(tmp_path / "xqsm-cropped.safetensors", lite.LiteQSM(2))
+    node = Node(XQSMCropped(**images), "cropped", base_dir=tmp_path)
+    assert nib.load(node.run().outputs.out_file).shape == (16, 20, 24)
+    node = Node(IR2QSM(**images), "ir2qsm", base_dir=tmp_path)
+    with pytest.raises(Exception, match="ir2qsm has no weights: give a file"):
         node.run()

@@ -152,6 +152,13 @@ def test_weights_trained_for_another_method(tmp_path):
         read_checkpoint(path, "deepqsm")
 
 
+def test_unknown_method(tmp_path):
+    path = tmp_path / "unet.safetensors"
+    write_checkpoint(path, UNet(8))
+    with pytest.raises(ValueError, match="unknown network method 'qsmnet'; there are xqsm, "):
+        read_checkpoint(path, "qsmnet")
+
+
 def test_wrong_shape_says_what_was_expected(tmp_path, trained):
     path = tmp_path / "bent.pth"
     state = dict(trained.state_dict())

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from qsm_workflows.report.citations import WORKS
+from qsm_workflows.report.citations import WORKS, works_of
 from qsm_workflows.report.discovery import find_scans
 from qsm_workflows.report.methods import methods_text
+from qsm_workflows.report.vocabulary import METHOD_NAMES
 
 
 def text_and_works(root):
@@ -85,6 +86,7 @@ def test_nothing_is_told_where_nothing_ran(tmp_path):
     assert methods_text(find_scans(tmp_path)).paragraphs == ()
 
 
-@pytest.mark.parametrize("method", ["tkd", "ilsqr", "medi", "xqsm", "deepqsm"])
+@pytest.mark.parametrize("method", METHOD_NAMES)
 def test_every_method_has_a_work(method):
-    assert method in WORKS
+    assert works_of(method)
+    assert set(works_of(method)) <= WORKS.keys()

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from qsm_workflows.networks.checkpoints import ARCHITECTURES, METHODS
+from qsm_workflows.networks.checkpoints import ARCHITECTURES
+from qsm_workflows.networks.methods import NETWORK_METHODS
 from qsm_workflows.training.config import TrainingConfig, builtin_configs
 
 MINIMAL = 'method = "xqsm"\narchitecture = "lite"\nwidth = 32\nmode = "cropped"\nsteps = 10\n'
@@ -39,7 +40,7 @@ def test_says_what_is_wrong(tmp_path, text, message):
 @pytest.mark.parametrize("name", builtin_configs())
 def test_built_in_configurations_can_be_trained(name):
     config = TrainingConfig.read(builtin_configs()[name])
-    assert config.architecture in METHODS[config.method]
+    assert config.architecture in NETWORK_METHODS[config.method].architectures
     multiple = ARCHITECTURES[config.architecture].network.multiple
     assert all(n % multiple == 0 for patch in config.patches for n in patch)
 

@@ -2,6 +2,9 @@ import pytest
 
 from qsm_workflows.cli import run, steps
 from qsm_workflows.cli.study import choose_methods
+from qsm_workflows.networks.checkpoints import write_checkpoint
+from qsm_workflows.networks.ir2qsm import IR2QSM
+from qsm_workflows.networks.lite import LiteQSM
 from qsm_workflows.workflows.methods import (
     BACKGROUND_REMOVALS,
     METHODS,
@@ -42,6 +45,48 @@ def test_methods_of_a_study_that_asks_for_none(monkeypatch, tmp_path):
     assert choose_methods(None, {})[0][:3] == ("tkd", "ilsqr", "medi")
     assert "tv" not in choose_methods(None, {})[0]
     assert choose_methods(["tv"], {}) == (("tv",), {})
+
+
+def test_networks_of_a_study_are_those_with_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path))
+    methods, weights = choose_methods(None, {})
+    assert "xqsmindividual" in methods
+    assert "ir2qsm" not in methods
+    assert weights["xqsmindividual"].endswith("xqsm-individual.safetensors")
+    # One that is not there by default is taken once it has weights, installed or given.
+    write_checkpoint(tmp_path / "ir2qsm.safetensors", IR2QSM(2))
+    write_checkpoint(tmp_path / "mine.safetensors", LiteQSM(2))
+    methods, weights = choose_methods(None, {"xQSM": str(tmp_path / "mine.safetensors")})
+    assert {"xqsmindividual", "xqsm", "ir2qsm"} <= set(methods)
+    assert weights["xqsm"].endswith("mine.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("deepqsm", b"no weights at all", "damaged or not a file of weights"),
+        ("deepqsm", None, "was trained for xqsm, not for deepqsm"),
+        ("unet", None, "architecture lite, but unet needs unet"),
+        ("xqsmindividual", None, "mode cropped, not for xqsmindividual"),
+        ("tkd", None, "weights are for"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_any_work(name, content, message, tmp_path):
+    path = tmp_path / "given.safetensors"
+    if content is None:
+        write_checkpoint(path, LiteQSM(2), metadata={"method": "xqsm", "mode": "cropped"})
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        choose_methods(None, {name: str(path)})
+
+
+def test_a_small_network_costs_little(tmp_path):
+    path = tmp_path / "small.safetensors"
+    write_checkpoint(path, LiteQSM(32))
+    published, small = METHODS["xqsm"], METHODS["xqsm"].with_weights(str(path))
+    assert small.seconds < 0.2 * published.seconds
+    assert small.volumes < 0.2 * published.volumes
 
 
 def test_sidecars_tell_defaults_and_changes():

@@ -197,10 +197,13 @@ def test_bids_app_form_is_the_same_command(dataset, tmp_path, capsys):
 def test_networks_without_weights_are_left_out_unless_asked_for(run, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("qsm_workflows.networks.weights.package_folder", lambda: tmp_path / "none")
     run("--dry-run")
-    assert "xqsm is left out" in capsys.readouterr().err
-    status, _ = run("--dry-run", "--method", "xqsm")
+    errors = capsys.readouterr().err
+    for name in ("xqsmindividual", "xqsmcropped", "deepqsm"):
+        assert f"{name} is left out" in errors
+    assert "ir2qsm" not in errors
+    status, _ = run("--dry-run", "--method", "xQSM-Cropped")
     assert status == 2
-    assert "xqsm has no weights" in capsys.readouterr().err
+    assert "xqsmcropped has no weights" in capsys.readouterr().err
 
 
 def test_configuration_file_lies_beneath_the_command_line(run, tmp_path, capsys):
@@ -234,7 +237,7 @@ def test_another_background_removal_is_used_and_told(run):
         (["--coverage", "100:50:10"], "stops below its start"),
         (["--param", "medi.strength=3"], "medi has no parameter 'strength'"),
         (["--param", "medi"], "is not NAME=VALUE"),
-        (["--weights", "medi=x.pth"], "weights are for xqsm, deepqsm"),
+        (["--weights", "medi=x.pth"], "weights are for xqsmindividual, xqsmcropped"),
         (["--dgm-extent", "wide"], "--dgm-extent wide"),
         (["--resharp-preset", "none"], "ge, prisma, study"),
         (["--resharp-preset", "ge", "--bgremove", "lbv"], "--resharp-preset is for RESHARP"),
