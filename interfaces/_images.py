@@ -20,8 +20,17 @@ def load(path: str) -> tuple[np.ndarray, nib.Nifti1Image]:
 
 
 def load_mask(path: str) -> np.ndarray:
-    """Read a mask: every voxel that is not zero is inside."""
-    return np.asarray(nib.load(path).dataobj) != 0
+    """Read a mask: every voxel that is not zero is inside.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN, of which nobody knows on which side it is.
+    """
+    values = np.asarray(nib.load(path).dataobj)
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(f"{path} holds NaN; a mask is zero outside and not zero inside")
+    return values != 0
 
 
 def load_labels(path: str) -> np.ndarray:

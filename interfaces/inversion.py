@@ -118,6 +118,9 @@ class L2(_Inversion):
 class _ILSQRInputSpec(_InversionInputSpec):
     tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends a solve")
     max_iterations = traits.Int(50, usedefault=True, desc="most iterations of a solve")
+    signed_slopes = traits.Bool(
+        False, usedefault=True, desc="only borders where χ rises along an axis, as QSM.m"
+    )
 
 
 class ILSQR(_Inversion):

@@ -99,8 +99,10 @@ def check_volume(name: str, volume: ArrayLike, shape: tuple[int, ...] | None = N
     Raises
     ------
     ValueError
-        If it is not 3-D, has another shape, or holds NaN or infinite values.
+        If it is not real or not 3-D, has another shape, or holds NaN or infinite values.
     """
+    if np.iscomplexobj(volume):
+        raise ValueError(f"{name} is complex; it must be real")
     array = np.ascontiguousarray(volume, dtype=np.float32)
     if array.ndim != 3 or (shape is not None and array.shape != shape):
         raise ValueError(f"{name} has shape {array.shape}, expected {shape or '(X, Y, Z)'}")
@@ -123,9 +125,12 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...] | None = None) -> MaskArr
     Raises
     ------
     ValueError
-        If it has another shape or is empty.
+        If it has another shape, holds NaN or is empty.
     """
-    array = np.ascontiguousarray(np.asarray(mask) != 0)
+    values = np.asarray(mask)
+    if values.dtype.kind in "fc" and np.isnan(values).any():
+        raise ValueError(f"mask holds {np.count_nonzero(np.isnan(values))} NaN voxels")
+    array = np.ascontiguousarray(values != 0)
     if array.ndim != 3 or (shape is not None and array.shape != shape):
         raise ValueError(f"mask has shape {array.shape}, expected {shape or '(X, Y, Z)'}")
     if not array.any():

@@ -1,7 +1,6 @@
 """What holds for every background removal."""
 
 import inspect
-import logging
 from functools import partial
 
 import numpy as np
@@ -80,14 +79,29 @@ def test_empty_image_around_the_mask_changes_nothing(head, background, results, 
     np.testing.assert_array_equal(mask[5:, 2:-9, 11:-3], results[method][1])
 
 
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_quarter_turn_of_head_and_b0(head, background, results, method):
-    volumes = [np.rot90(v, axes=(0, 2)) for v in (head.local_field + background, head.mask)]
-    x, y, z = head.b0_dir
-    turned, mask = remove(method, *volumes, head.voxel_size[::-1], (-z, y, x))
-    expected, expected_mask = (np.rot90(result, axes=(0, 2)) for result in results[method])
+def test_a_quarter_turn_of_head_and_b0(head, background, results, method, axes):
+    first, second = axes
+    volumes = [np.rot90(v, axes=axes) for v in (head.local_field + background, head.mask)]
+    size, b0_dir = list(head.voxel_size), list(head.b0_dir)
+    size[first], size[second] = size[second], size[first]
+    b0_dir[first], b0_dir[second] = -b0_dir[second], b0_dir[first]
+    turned, mask = remove(method, *volumes, size, b0_dir)
+    expected, expected_mask = (np.rot90(result, axes=axes) for result in results[method])
     np.testing.assert_array_equal(mask, expected_mask)
-    assert nrmse(turned, expected, mask) < 1e-2
+    assert nrmse(turned, expected, mask) < (2e-3 if method == "pdf" else 1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_slab_may_lie_anywhere_in_its_box(head, background, method):
+    slab = [v[:, :, 7:20] for v in (head.local_field + background, head.mask)]
+    results = []
+    for before, after in (((0, 0, 0), (7, 6, 9)), ((7, 2, 9), (0, 4, 0))):
+        margin = tuple(zip(before, after, strict=True))
+        local, mask = remove(method, *(np.pad(v, margin) for v in slab), *head[4:])
+        results.append([np.roll(v, [-n for n in before], (0, 1, 2)) for v in (local, mask)])
+    np.testing.assert_array_equal(*results)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -97,49 +111,6 @@ def test_what_is_eroded_at_the_faces_of_a_slab(method):
     _, mask = remove(method, field, slab, (1, 1, 1), (0, 0, 1))
     lost = ERODED[method]
     assert np.count_nonzero(mask) == np.prod([n - 2 * lost for n in slab.shape])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_bad_input_is_refused(head, method):
-    with pytest.raises(ValueError, match="total_field has shape"):
-        remove(method, head.local_field[1:], head.mask, *head[4:])
-    with pytest.raises(ValueError, match="mask is empty"):
-        remove(method, head.local_field, head.mask & False, *head[4:])
-    with pytest.raises(ValueError, match="NaN"):
-        remove(method, head.local_field * np.nan, head.mask, *head[4:])
-    with pytest.raises(ValueError, match="voxel_size"):
-        remove(method, head.local_field, head.mask, (1, 0, 1), head.b0_dir)
-
-
-@pytest.mark.parametrize(
-    ("method", "keywords", "message"),
-    [
-        ("sharp", {"threshold": 0}, "threshold"),
-        ("sharp", {"radius": -1}, "radius"),
-        ("sharp", {"radius": 40}, "smaller radius"),
-        ("vsharp", {"radii": []}, "radii"),
-        ("vsharp", {"radii": [40, 30]}, "smaller radius"),
-        ("ismv", {"radius": 0}, "radius"),
-        ("ismv", {"radius": 40}, "smaller radius"),
-        ("lbv", {"peel": -1}, "peel"),
-        ("lbv", {"peel": 30}, "peel less"),
-        ("pdf", {"b0_dir": (0, 0, 0)}, "b0_dir"),
-        ("pdf", {"noise": np.zeros((30, 33, 27))}, "noise"),
-    ],
-)
-def test_bad_parameters_are_refused(head, method, keywords, message):
-    function = {"sharp": sharp, "vsharp": vsharp, "ismv": ismv, "lbv": lbv, "pdf": pdf}[method]
-    if method == "pdf":
-        keywords = {"b0_dir": head.b0_dir, **keywords}
-    with pytest.raises(ValueError, match=message):
-        function(head.local_field, head.mask, head.voxel_size, **keywords)
-
-
-@pytest.mark.parametrize("method", ["ismv", "lbv", "pdf"])
-def test_an_unfinished_solve_is_reported(head, background, caplog, method):
-    with caplog.at_level(logging.WARNING):
-        remove(method, background, head.mask, *head[4:], max_iterations=2)
-    assert "stopped after 2 iterations" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["sharp", "vsharp", "pdf"])

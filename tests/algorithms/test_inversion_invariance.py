@@ -49,18 +49,18 @@ def test_axes_may_be_permuted(head, maps, method):
     assert nrmse(turned, maps[method].transpose(order), volumes[1]) < 5e-3
 
 
-@pytest.mark.parametrize("method", ["tkd", "tsvd", "l2", "tv", "medi"])
-def test_a_quarter_turn_of_head_and_b0(head, maps, method):
-    volumes = [
-        np.rot90(volume, axes=(0, 2)) for volume in (head.local_field, head.mask, head.magnitude)
-    ]
-    x, y, z = head.b0_dir
-    size = head.voxel_size[::-1]
-    turned = invert(method, *volumes, size, (-z, y, x), pad=20)
-    # Forward differences become backward ones, so that edges fall a voxel elsewhere; iLSQR
-    # even weighs rising and falling edges differently.
-    tolerance = {"medi": 0.15, "tv": 0.1}.get(method, 1e-4)
-    assert nrmse(turned, np.rot90(maps[method], axes=(0, 2)), volumes[1]) < tolerance
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_quarter_turn_of_head_and_b0(head, maps, method, axes):
+    first, second = axes
+    volumes = [np.rot90(v, axes=axes) for v in (head.local_field, head.mask, head.magnitude)]
+    size, b0_dir = list(head.voxel_size), list(head.b0_dir)
+    size[first], size[second] = size[second], size[first]
+    b0_dir[first], b0_dir[second] = -b0_dir[second], b0_dir[first]
+    turned = invert(method, *volumes, size, b0_dir, pad=20)
+    # At the border of the mask iLSQR has slopes to one side only, first the one ahead.
+    tolerance = 0.05 if method == "ilsqr" else 1e-4
+    assert nrmse(turned, np.rot90(maps[method], axes=axes), volumes[1]) < tolerance
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -87,13 +87,20 @@ def test_padding_matters_for_a_slab(head, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bad_input_is_refused(head, method):
-    field, mask, magnitude = head.local_field, head.mask, head.magnitude
-    with pytest.raises(ValueError, match="local_field has shape"):
-        invert(method, field[1:], mask, magnitude, *head[4:])
-    with pytest.raises(ValueError, match="mask is empty"):
-        invert(method, field, mask & False, magnitude, *head[4:])
-    with pytest.raises(ValueError, match="zero everywhere"):
-        invert(method, field * 0, mask, magnitude, *head[4:])
-    with pytest.raises(ValueError, match="pad"):
-        invert(method, field, mask, magnitude, *head[4:], pad=-1)
+def test_a_slab_may_lie_anywhere_in_its_box(head, method):
+    slab = [v[:, :, 9:18] for v in (head.local_field, head.mask, head.magnitude)]
+    results = []
+    for before, after in (((0, 0, 0), (7, 6, 9)), ((7, 2, 9), (0, 4, 0))):
+        margin = tuple(zip(before, after, strict=True))
+        chi = invert(method, *(np.pad(v, margin) for v in slab), *head[4:], pad=10)
+        results.append(np.roll(chi, [-n for n in before], (0, 1, 2)))
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_room_around_the_head_hardly_matters(head, maps, method):
+    wider = invert(method, head.local_field, head.mask, head.magnitude, *head[4:], pad=45)
+    # Streaks reach far where nothing but division holds them back.
+    assert nrmse(maps[method], wider, head.mask) < 0.1
+    narrow = invert(method, head.local_field, head.mask, head.magnitude, *head[4:], pad=0)
+    assert nrmse(narrow, wider, head.mask) > nrmse(maps[method], wider, head.mask)

@@ -1,9 +1,6 @@
 """RTS and NDI."""
 
-import logging
-
 import numpy as np
-import pytest
 
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.inversion.direct import tsvd
@@ -75,26 +72,3 @@ def test_noisy_voxels_count_less(head):
     noise = np.where(spoilt == head.local_field, 1.0, 100.0)
     plain, weighted = (ndi(spoilt, head.mask, *head[4:], noise=n, pad=20) for n in (None, noise))
     assert nrmse(weighted, head.chi, head.mask) < 0.7 * nrmse(plain, head.chi, head.mask)
-
-
-@pytest.mark.parametrize(("invert", "name"), [(rts, "RTS"), (ndi, "NDI")])
-def test_an_unfinished_solve_is_reported(head, caplog, invert, name):
-    with caplog.at_level(logging.WARNING):
-        invert(head.local_field, head.mask, *head[4:], max_iterations=2, tolerance=1e-6)
-    assert f"{name} stopped after 2" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("invert", "keywords"),
-    [
-        (rts, {"threshold": 0}),
-        (rts, {"least_squares_iterations": 0}),
-        (rts, {"regularisation": 0}),
-        (rts, {"coupling": -1}),
-        (ndi, {"regularisation": 0}),
-        (ndi, {"step": 4}),
-    ],
-)
-def test_bad_parameters_are_refused(head, invert, keywords):
-    with pytest.raises(ValueError, match=next(iter(keywords))):
-        invert(head.local_field, head.mask, *head[4:], **keywords)

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 
@@ -81,15 +79,3 @@ def test_noisy_voxels_count_less(head):
     noise = np.where(spoilt == head.local_field, 1.0, 100.0)
     plain, weighted = (tv(spoilt, head.mask, *head[4:], noise=n, pad=20) for n in (None, noise))
     assert nrmse(weighted, head.chi, head.mask) < 0.7 * nrmse(plain, head.chi, head.mask)
-
-
-def test_an_unfinished_solve_is_reported(head, caplog):
-    with caplog.at_level(logging.WARNING):
-        tv(head.local_field, head.mask, *head[4:], max_iterations=2)
-    assert "TV stopped after 2 iterations" in caplog.text
-
-
-@pytest.mark.parametrize("keywords", [{"regularisation": 0}, {"coupling": -1}])
-def test_bad_parameters_are_refused(head, keywords):
-    with pytest.raises(ValueError, match=next(iter(keywords))):
-        tv(head.local_field, head.mask, *head[4:], **keywords)

@@ -83,7 +83,7 @@ def run(node, tmp_path):
             {"regularisation": 0.01, "coupling": 30.0, "tolerance": 0.1, "max_iterations": 7},
         ),
         (ILSQR, ilsqr, {"tolerance": 0.1, "max_iterations": 7, "pad": 0.0}),
-        (ILSQR, ilsqr, {}),
+        (ILSQR, ilsqr, {"signed_slopes": True}),
     ],
 )
 def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, function, keywords):

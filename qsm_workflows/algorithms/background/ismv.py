@@ -4,6 +4,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import krylov, smv
+from ..checks import check_stopping
 from ..geometry import FloatArray, MaskArray, Triple, check_geometry
 from .problem import FieldProblem, check_extent, check_fit, check_radius, report_unfinished
 
@@ -60,6 +61,7 @@ def ismv(
     Wen et al., Magn Reson Med 72:1065 (2014).
     """
     size, _ = check_geometry(voxel_size)
+    check_stopping(tolerance, max_iterations=max_iterations)
     check_radius(radius)
     sphere = smv.ellipsoid(radius / size)
     check_extent(sphere, mask, radius)

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
 from .. import differences, krylov
+from ..checks import check_stopping
 from ..geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask
 from .problem import FieldProblem, report_unfinished
 
@@ -65,6 +66,7 @@ def lbv(
     Zhou et al., NMR Biomed 27:312 (2014).
     """
     size, _ = check_geometry(voxel_size)
+    check_stopping(tolerance, max_iterations=max_iterations)
     kept = peel_mask(check_mask(mask), size, peel)
     # One voxel of zeros round the mask is the boundary; transforms are only approximate.
     problem = FieldProblem.create(total_field, mask, size, 2 * float(size.max()), device)

@@ -4,6 +4,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import krylov
+from ..checks import check_stopping
 from ..dipole import dipole_kernel
 from ..geometry import (
     DEFAULT_PAD,
@@ -80,6 +81,7 @@ def pdf(
     Liu et al., NMR Biomed 24:1129 (2011); de Rochefort et al., Magn Reson Med 63:194 (2010).
     """
     size, direction = check_geometry(voxel_size, b0_dir)
+    check_stopping(tolerance, max_iterations=max_iterations)
     inside = check_mask(mask)
     problem = FieldProblem.create(total_field, inside, size, pad, device)
     outside = 1 - problem.mask

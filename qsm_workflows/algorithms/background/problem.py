@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import fft, smv
+from ..checks import check_finite
 from ..geometry import (
     FloatArray,
     MaskArray,
@@ -81,7 +82,10 @@ class FieldProblem:
 
     def result(self, local_field: torch.Tensor, mask: torch.Tensor) -> tuple[FloatArray, MaskArray]:
         """Local field and the mask where it is known, as arrays on the grid of the image."""
-        return self.grid.extract(local_field * mask), self.grid.extract(mask) > 0
+        return (
+            check_finite(self.grid.extract(local_field * mask)),
+            self.grid.extract(mask) > 0,
+        )
 
 
 def check_radius(radius: float) -> None:
@@ -92,7 +96,7 @@ def check_radius(radius: float) -> None:
     ValueError
         If it is not positive.
     """
-    if not radius > 0:
+    if not 0 < radius < np.inf:
         raise ValueError(f"radius must be a positive length in mm, not {radius}")
 
 
@@ -123,7 +127,7 @@ def check_extent(sphere: MaskArray, mask: ArrayLike, radius: float) -> None:
 
 def report_unfinished(method: str, max_iterations: int, residual: float, tolerance: float) -> None:
     """Log a warning where an iteration ended before it reached its tolerance."""
-    if residual > tolerance:
+    if not residual <= tolerance:  # nor NaN
         _logger.warning(
             "%s stopped after %d iterations at a relative residual of %.1e, not %.1e",
             method,

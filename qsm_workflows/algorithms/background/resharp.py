@@ -5,6 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import krylov, smv
+from ..checks import check_stopping
 from ..geometry import FloatArray, MaskArray, Triple, check_geometry
 from .problem import FieldProblem, check_extent, check_fit, check_radius, report_unfinished
 
@@ -68,8 +69,9 @@ def resharp(
     Sun & Wilman, Magn Reson Med 71:1151 (2014).
     """
     size, _ = check_geometry(voxel_size)
+    check_stopping(tolerance, max_iterations=max_iterations)
     check_radius(radius)
-    if not tikhonov >= 0:
+    if not 0 <= tikhonov < np.inf:
         raise ValueError(f"tikhonov must be zero or positive, not {tikhonov}")
     half_widths = np.maximum(np.floor(radius / size + 0.5), 2)
     sphere = smv.ellipsoid(half_widths)

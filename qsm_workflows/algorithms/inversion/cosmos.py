@@ -59,8 +59,8 @@ def cosmos(
             "COSMOS needs two or more orientations, each with its B0 direction; "
             f"got {len(local_fields)} fields and {len(b0_dirs)} directions"
         )
-    known = np.asarray(masks) != 0
-    inside = check_mask(known.all(axis=0) if known.ndim == 4 else known)
+    several = masks if np.ndim(masks) == 4 else [masks]
+    inside = check_mask(np.all([check_mask(mask) for mask in several], axis=0))
     size, _ = check_geometry(voxel_size)
     grid = fft.PaddedGrid.around(inside, size, pad)
 

@@ -4,6 +4,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import differences
+from ..checks import check_positive
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 
@@ -157,8 +158,7 @@ def l2(
     ----------
     Bilgic et al., J Magn Reson Imaging 40:181 (2014).
     """
-    if not regularisation > 0:
-        raise ValueError(f"regularisation must be positive, not {regularisation}")
+    check_positive(regularisation=regularisation)
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
     kernel = problem.kernel
     power = differences.gradient_power(problem.grid.shape, problem.voxel_size, device)

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
+from ..checks import check_positive, check_stopping
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..units import radians_per_ppm
 from ..weighting import data_weight
@@ -96,8 +97,9 @@ def medi(
     Liu et al., Magn Reson Med 66:777 (2011); Liu et al., NeuroImage 59:2560 (2012); Liu et
     al., Magn Reson Med 69:467 (2013) for the non-linear data term and MERIT.
     """
-    if not regularisation > 0:
-        raise ValueError(f"regularisation must be positive, not {regularisation}")
+    check_positive(regularisation=regularisation, b0=b0, delta_te=delta_te)
+    check_stopping(outer_tolerance, max_outer=max_outer)
+    check_stopping(inner_tolerance, max_inner=max_inner)
     if not 0 < edge_fraction < 3:
         raise ValueError(f"edge_fraction must lie between 0 and 3, not {edge_fraction}")
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
@@ -146,7 +148,7 @@ def smooth_differences(
 
     if not too_many(0):
         return (slopes == 0).to(torch.float32)
-    threshold = 0.01 * float(anatomy.max())
+    threshold = 0.01 * float(anatomy.abs().max())
     rising = too_many(threshold)
     while too_many(threshold) == rising:
         threshold *= 1.05 if rising else 0.95

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import krylov
+from ..checks import check_positive, check_stopping
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..units import radians_per_ppm
 from ..weighting import data_weight
@@ -80,8 +81,8 @@ def ndi(
     ----------
     Polak et al., NMR Biomed 33:e4271 (2020).
     """
-    if not regularisation > 0:
-        raise ValueError(f"regularisation must be positive, not {regularisation}")
+    check_positive(regularisation=regularisation, b0=b0, delta_te=delta_te)
+    check_stopping(tolerance, max_iterations=max_iterations)
     if not 0 < step < 4:
         raise ValueError(f"step must lie between 0 and 4, not {step}")
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import fft
+from ..checks import check_finite
 from ..dipole import dipole_kernel
 from ..geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
 
@@ -91,4 +92,4 @@ class DipoleProblem:
 
     def result(self, chi: torch.Tensor) -> FloatArray:
         """χ in the mask, as an array on the grid of the image."""
-        return self.grid.extract(chi * self.mask)
+        return check_finite(self.grid.extract(chi * self.mask))

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
+from ..checks import check_positive, check_stopping
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 
@@ -77,13 +78,12 @@ def rts(
     """
     if not 0 < threshold < 2 / 3:
         raise ValueError(f"threshold must lie between 0 and 2/3, not {threshold}")
-    if least_squares_iterations < 1:
-        raise ValueError(
-            f"least_squares_iterations must be positive, not {least_squares_iterations}"
-        )
-    for name, value in (("regularisation", regularisation), ("coupling", coupling)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value}")
+    check_positive(regularisation=regularisation, coupling=coupling)
+    check_stopping(
+        tolerance,
+        max_iterations=max_iterations,
+        least_squares_iterations=least_squares_iterations,
+    )
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
     found = well_conditioned(problem, least_squares_iterations)
     return problem.result(

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
+from ..checks import check_positive, check_stopping
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..weighting import data_weight
 from .problem import DipoleProblem
@@ -77,9 +78,8 @@ def tv(
     Bilgic et al., Magn Reson Med 72:1444 (2014); Milovic et al., Magn Reson Med 80:814
     (2018) for the weighted data term.
     """
-    for name, value in (("regularisation", regularisation), ("coupling", coupling)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value}")
+    check_positive(regularisation=regularisation, coupling=coupling)
+    check_stopping(tolerance, max_iterations=max_iterations)
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
     size, kernel = problem.voxel_size, problem.kernel
     deviation = torch.ones_like(problem.field)

@@ -1,0 +1,57 @@
+"""Checks of parameters that methods share, for before long work."""
+
+import math
+
+import numpy as np
+
+from .geometry import FloatArray
+
+
+def check_positive(**values: float) -> None:
+    """Refuse parameters, given by name, that are not positive numbers.
+
+    Raises
+    ------
+    ValueError
+        If one is zero, negative, infinite or NaN.
+    """
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be positive, not {value}")
+
+
+def check_stopping(tolerance: float, **iterations: int) -> None:
+    """Refuse a stopping rule that ends no iteration, or ends it before it begins.
+
+    Parameters
+    ----------
+    tolerance : float
+        Zero asks for all iterations.
+    **iterations : int
+        Most iterations, by the name of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If the tolerance is negative or NaN, or a number of iterations is not positive.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be zero or positive, not {tolerance}")
+    for name, count in iterations.items():
+        if count < 1:
+            raise ValueError(f"{name} must be one or more, not {count}")
+
+
+def check_finite(result: FloatArray) -> FloatArray:
+    """Refuse to hand out a result that overflowed.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN or infinite values.
+    """
+    if not np.isfinite(result).all():
+        raise ValueError(
+            "the result is not finite: are the fields in ppm, and the parameters of a usual size?"
+        )
+    return result
