@@ -59,7 +59,8 @@ def cosmos(
             "COSMOS needs two or more orientations, each with its B0 direction; "
             f"got {len(local_fields)} fields and {len(b0_dirs)} directions"
         )
-    several = masks if np.ndim(masks) == 4 else [masks]
+    known = np.asarray(masks)
+    several = known if known.ndim == 4 else [known]
     inside = check_mask(np.all([check_mask(mask) for mask in several], axis=0))
     size, _ = check_geometry(voxel_size)
     grid = fft.PaddedGrid.around(inside, size, pad)
