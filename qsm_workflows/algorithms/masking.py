@@ -22,6 +22,9 @@ Slabs cut from four heads had masks that agreed with that of the whole head to a
 coefficient of 0.94 or more down to 80 mm, 0.89 at 60 mm and 0.5 at 40 mm.
 """
 
+SURE_EXTENT = 120.0
+"""Shortest field of view, in mm, that is taken without a warning."""
+
 _SHADING, _NOISE = 30.0, 1.0  # mm, sigmas of what is taken for shading and for noise
 _SUBDIVISIONS = 4
 _INWARD, _OUTWARD = 7.0, 3.0  # mm searched for the darkest and the brightest intensity
@@ -99,6 +102,12 @@ def bet(
     size, _ = check_geometry(voxel_size)
     volume = check_volume("magnitude", magnitude)
     check_whole_head(volume.shape, size)
+    if min(volume.shape * size) < SURE_EXTENT:
+        _log.warning(
+            "the field of view is only %.0f mm: look at the brain mask, which may be wrong where "
+            "the head is cut off",
+            min(volume.shape * size),
+        )
     if not 0 < fractional_intensity < 1:
         raise ValueError(
             f"fractional_intensity must lie between 0 and 1, not {fractional_intensity}"

@@ -1,6 +1,7 @@
 """Faults of a scan that are found before any work is done."""
 
 import math
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from qsm_workflows.algorithms.echoes import detect_phase_units
 from qsm_workflows.algorithms.geometry import FloatArray, voxel_size
-from qsm_workflows.algorithms.masking import check_whole_head
+from qsm_workflows.algorithms.masking import SURE_EXTENT, check_whole_head
 
 from .companion_checks import check_companions
 from .companions import Companions
@@ -27,7 +28,11 @@ _MAGNITUDE_CORRELATION = 0.9
 
 
 def check_scan(
-    scan: Scan, companions: Companions | None = None, *, reference: str | None = None
+    scan: Scan,
+    companions: Companions | None = None,
+    *,
+    reference: str | None = None,
+    mask_method: str = "bet",
 ) -> list[Problem]:
     """Look for everything that would make the processing of a scan fail or mislead.
 
@@ -41,6 +46,8 @@ def check_scan(
     reference : str, optional
         Region that susceptibility will be stated relative to; None or ``mask`` for the
         whole mask.
+    mask_method : {"bet", "deepbet", "phase"}
+        How the brain will be masked when there is no mask.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def check_scan(
     if companions is not None:
         check_companions(companions, reference, found)
     if companions is None or companions.mask is None:
-        _check_extraction(found)
+        _check_extraction(found, mask_method)
     return found.problems
 
 
@@ -196,16 +203,35 @@ def _looks_like(phase: FloatArray, magnitude: FloatArray | None) -> bool:
     return bool(correlation > _MAGNITUDE_CORRELATION)
 
 
-def _check_extraction(found: Problems) -> None:
-    """Whether a brain can be extracted when no mask is given."""
+def _check_extraction(found: Problems, method: str) -> None:
+    """Whether a brain can be masked when no mask is given."""
     if found.grid is None:
         return
     path, image = found.grid
+    named = "A mask in derivatives/ is found by its name, …_desc-brain_mask.nii.gz"
+    if method == "deepbet" and find_spec("deepbet") is None:
+        found.error(
+            path,
+            "there is no brain mask, and deepbet, which should make one, is not installed",
+            f"pip install qsm-workflows[deepbet], or choose another --mask-method. {named}",
+        )
+    if method != "bet":
+        return
+    size = voxel_size(image.affine)
     try:
-        check_whole_head(image.shape, voxel_size(image.affine))
+        check_whole_head(image.shape, size)
     except ValueError as error:
         found.error(
             path,
             f"there is no brain mask, and {error}",
-            "A mask in derivatives/ is found by its name, …_desc-brain_mask.nii.gz",
+            f"Slabs can be masked with --mask-method phase. {named}",
+        )
+        return
+    extent = min(image.shape * size)
+    if extent < SURE_EXTENT:
+        found.warning(
+            path,
+            f"there is no brain mask, and {extent:.0f} mm are less than a whole head: brain "
+            "extraction may be wrong",
+            f"Look at the mask. {named}",
         )

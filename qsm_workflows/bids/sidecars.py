@@ -169,13 +169,18 @@ def mask_sidecar(
     sources: Iterable[Path],
     scan: Scan,
     branch: Branch | None = None,
+    method: str | None = None,
 ) -> dict[str, Any]:
-    """Sidecar of the brain mask, or with `branch` of the voxels where its maps are valid."""
+    """Sidecar of the brain mask, or with `branch` of the voxels where its maps are valid.
+
+    `method` tells how the mask was made where none was given.
+    """
     words = f"Voxels with valid susceptibility: {branch.description}" if branch else "Brain"
     return {
         "Type": "ROI" if branch else "Brain",
         **provenance.describe(words, sources),
         "SpatialReference": provenance.uri(scan.magnitude[0]),
+        **({"MaskMethod": method} if method else {}),
         **(branch.fields if branch else {}),
     }
 

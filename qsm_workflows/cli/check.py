@@ -57,7 +57,7 @@ def _examine(scan, args: argparse.Namespace) -> dict[str, Any]:
     from qsm_workflows.bids.companions import Companions, find_companions
     from qsm_workflows.bids.overview import describe_scan
 
-    given = args.mask not in ("auto", "bet")
+    given = args.mask not in ("auto", "make")
     problems = []
     try:
         companions = find_companions(
@@ -77,7 +77,7 @@ def _examine(scan, args: argparse.Namespace) -> dict[str, Any]:
             }
         )
         companions = Companions()
-    if args.mask == "bet":
+    if args.mask == "make":
         companions = replace(companions, mask=None)
     problems += [
         {
@@ -86,7 +86,9 @@ def _examine(scan, args: argparse.Namespace) -> dict[str, Any]:
             "what": problem.what,
             "remedy": problem.remedy,
         }
-        for problem in check_scan(scan, companions, reference=args.reference)
+        for problem in check_scan(
+            scan, companions, reference=args.reference, mask_method=args.mask_method
+        )
     ]
     ok = all(problem["severity"] != "error" for problem in problems)
     return {**describe_scan(scan, companions), "ok": ok, "problems": problems}

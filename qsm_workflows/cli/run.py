@@ -9,6 +9,7 @@ from typing import Any
 from qsm_workflows.networks.methods import method_key
 
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
+MASK_METHODS = ("bet", "deepbet", "phase")
 ALL_METHODS = (
     "tkd",
     "ilsqr",
@@ -77,8 +78,16 @@ def add_dataset_options(group) -> None:
         default="auto",
         metavar="PATTERN",
         help="brain masks: a path, which may hold {subject}, {session}, {run}, {acquisition} and "
-        "wildcards; 'auto' takes desc-brain_mask of a derivative, else extracts the brain; 'bet' "
-        "always extracts it (default: %(default)s)",
+        "wildcards; 'auto' takes desc-brain_mask of a derivative, else makes one; 'make' always "
+        "makes one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--mask-method",
+        choices=MASK_METHODS,
+        default="bet",
+        help="how brain masks are made: bet (FSL's where it is installed, else ours) or deepbet (a "
+        "network, installed apart) by the magnitude, or phase (what has usable phase; for thin "
+        "slabs) (default: %(default)s)",
     )
     group.add_argument(
         "--labels",

@@ -34,7 +34,12 @@ class _Method:
 _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
     "mask": (
         "mask the brain",
-        (_Method("bet", "masking.BETMask", "FSL's bet where it is installed, else our own"),),
+        (
+            _Method("bet", "masking.BETMask", "FSL's bet where it is installed, else our own"),
+            _Method("deepbet", "masking.DeepBetMask", "network, installed apart"),
+            _Method("phase", "masking.PhaseMask", "what has usable phase, slabs too"),
+            _Method("refine", "masking.RefineMask", "a mask closed, filled, grown or shrunk"),
+        ),
     ),
     "unwrap": (
         "unwrap phase",

@@ -112,6 +112,7 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         centre=None if args.centre is None else tuple(args.centre),
         slab_axis=args.slab_axis,
         phase_sign=args.phase_sign,
+        mask_method=args.mask_method,
         device=args.device,
         num_threads=args.threads,
     )
@@ -251,14 +252,14 @@ def _prepare(
     args: argparse.Namespace, index: Index, config: StudyConfig, provenance: Provenance
 ) -> Preparation:
     """Check the scans and place their slabs."""
-    given = args.mask not in ("auto", "bet")
+    given = args.mask not in ("auto", "make")
     return prepare(
         index.scans,
         config,
         provenance,
         mask_pattern=args.mask if given else None,
         labels_pattern=args.labels,
-        use_given_masks=args.mask != "bet",
+        use_given_masks=args.mask != "make",
     )
 
 
@@ -293,7 +294,7 @@ def describe(plan: ScanPlan, config: StudyConfig) -> str:
     size = " × ".join(f"{length:g}" for length in geometry.voxel_size)
     lines = [
         f"{scan.prefix}: {shape} voxels of {size} mm, {len(scan.echo_times)} echoes, {scan.b0:g} T",
-        f"  mask: {plan.companions.mask or 'extracted (BET)'}",
+        f"  mask: {plan.companions.mask or f'made by {config.mask_method}'}",
         f"  labels: {plan.companions.labels or 'none'}",
         f"  reference: {plan.reference.name if plan.reference else 'mean of the mask'}",
     ]

@@ -39,6 +39,11 @@ WORKS = {
         "Smith SM. Fast robust automated brain extraction. Hum Brain Mapp 2002;17(3):143–155.",
         "10.1002/hbm.10062",
     ),
+    "deepbet": Work(
+        "Fisch L, Zumdick S, Barkhau C, et al. deepbet: fast brain extraction of T1-weighted MRI "
+        "using convolutional neural networks. arXiv 2023;2308.07003.",
+        "10.48550/arXiv.2308.07003",
+    ),
     "best_path": Work(
         "Abdul-Rahman HS, Gdeisat MA, Burton DR, Lalor MJ, Lilley F, Moore CJ. Fast and robust "
         "three-dimensional best path phase unwrapping algorithm. Appl Opt "

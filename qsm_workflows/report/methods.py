@@ -113,26 +113,33 @@ def _software(maps: Iterable[ChiMap], scans: Sequence[ScanOutputs], cite: _Citat
     )
 
 
+_MASKS = {
+    "bet": ("BET", "magnitude of the first echo"),
+    "deepbet": ("deepbet", "magnitude of the first echo"),
+    "phase": ("a threshold on its local coherence", "phase of all echoes"),
+}
+"""How masks are made: name and source."""
+
+
 def _masking(scans: Iterable[ScanOutputs], cite: _Citations) -> str:
-    computed = given = False
+    methods, given = set(), False
     for scan in scans:
         if scan.brain_mask is None or not scan.maps:
             continue
         sources = scan.brain_mask.sidecar.get("Sources", [])
         # A mask that was made here comes from the magnitude; one that was given from itself.
         if scan.brain_mask.sidecar.get("SpatialReference") in sources:
-            computed = True
+            methods.add(str(scan.brain_mask.sidecar.get("MaskMethod", "bet")))
         elif sources:
             given = True
     parts = []
-    if computed:
-        parts.append(
-            f"The brain was extracted from the magnitude of the first echo by BET{cite('bet')}."
-        )
+    for method, (name, source) in _MASKS.items():
+        if method in methods:
+            parts.append(f"The brain was masked from the {source} by {name}{cite(method)}.")
     if given:
         parts.append(
             "Brain masks that came with the data were used"
-            + (" where there were any." if computed else ".")
+            + (" where there were any." if methods else ".")
         )
     return " ".join(parts)
 

@@ -118,6 +118,9 @@ class StudyConfig:
         Voxel axis across the slab; None takes the one nearest to inferior–superior.
     phase_sign : int or None
         Sign that makes a raised field give positive phase; None decides by manufacturer.
+    mask_method : str
+        How brain masks are made where none is given: a key of
+        :data:`qsm_workflows.workflows.methods.MASK_METHODS`.
     device : str
         Torch device of the iterative methods and networks.
     num_threads : int
@@ -136,5 +139,6 @@ class StudyConfig:
     centre: tuple[float, float, float] | None = None
     slab_axis: int | None = None
     phase_sign: int | None = None
+    mask_method: str = "bet"
     device: str = "cpu"
     num_threads: int = 1

@@ -11,7 +11,7 @@ from traits.api import TraitError
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
 from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
-from qsm_workflows.interfaces.masking import BETMask
+from qsm_workflows.interfaces.masking import BETMask, DeepBetMask, PhaseMask, RefineMask
 from qsm_workflows.interfaces.networks import (
     IR2QSM,
     LPCNN,
@@ -145,9 +145,17 @@ BACKGROUND_REMOVALS: Mapping[str, BackgroundRemoval] = {
     )
 }
 
+MASK_METHODS: Mapping[str, type[SimpleInterface]] = {
+    "bet": BETMask,
+    "deepbet": DeepBetMask,
+    "phase": PhaseMask,
+}
+"""How a brain mask may be made."""
+
 # Steps whose parameters a user may set, beside these.
 _STEPS: Mapping[str, type[SimpleInterface]] = {
-    "bet": BETMask,
+    **MASK_METHODS,
+    "refine": RefineMask,
     "phase_offset": RemovePhaseOffset,
     "fit": FitEchoes,
     "reliability": ReliabilityMask,

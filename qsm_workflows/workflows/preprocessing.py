@@ -8,7 +8,7 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from qsm_workflows.interfaces.magnitude import CombineMagnitude
-from qsm_workflows.interfaces.masking import BETMask
+from qsm_workflows.interfaces.masking import RefineMask
 from qsm_workflows.interfaces.phase import (
     FitEchoes,
     ReliabilityMask,
@@ -17,6 +17,7 @@ from qsm_workflows.interfaces.phase import (
     UnwrapBestPath,
 )
 
+from .methods import MASK_METHODS
 from .resources import memory_gb
 
 
@@ -27,6 +28,7 @@ def init_preprocessing_wf(
     shape: tuple[int, int, int],
     phase_units: str | None = None,
     phase_sign: int = 1,
+    mask_method: str = "bet",
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     name: str = "preprocessing_wf",
 ) -> pe.Workflow:
@@ -44,9 +46,13 @@ def init_preprocessing_wf(
         ``rad`` when the phase is known to be in radians; otherwise its range tells.
     phase_sign : int
         Sign of the phase that a raised field gains.
+    mask_method : str
+        How the brain is masked when no mask is given; a key of
+        :data:`qsm_workflows.workflows.methods.MASK_METHODS`.
     parameters : mapping, optional
-        Inputs of nodes that differ from their defaults, by step: ``bet``,
-        ``phase_offset``, ``fit``, ``reliability``.
+        Inputs of nodes that differ from their defaults, by step: that of `mask_method`,
+        ``refine``, ``phase_offset``, ``fit``, ``reliability``. Masks are refined only if
+        there are any of ``refine``.
     name : str
         Name of the workflow.
 
@@ -86,7 +92,17 @@ def init_preprocessing_wf(
         niu.Select(index=[0]), name="first_echo", run_without_submitting=True, mem_gb=memory(0)
     )
     combine = pe.Node(CombineMagnitude(), name="combine", mem_gb=memory(n_echoes + 5))
-    bet = pe.Node(BETMask(**chosen.get("bet", {})), name="bet", mem_gb=memory(12))
+    mask = pe.Node(
+        MASK_METHODS[mask_method](**chosen.get(mask_method, {})),
+        name="mask",
+        # deepbet's images have 256³ voxels, whatever those of the scan.
+        mem_gb=memory(2 * n_echoes + 12) + (4 if mask_method == "deepbet" else 0),
+    )
+    if "refine" in chosen:
+        masked = pe.Node(RefineMask(**chosen["refine"]), name="refine", mem_gb=memory(12))
+        workflow.connect([(mask, masked, [("out_mask", "in_file")])])
+    else:
+        masked = mask
     scale = pe.Node(
         ScalePhase(units="rad" if phase_units == "rad" else "auto", sign=phase_sign),
         name="scale_phase",
@@ -110,23 +126,35 @@ def init_preprocessing_wf(
     )
     workflow.connect(
         [
-            (inputnode, first_echo, [("magnitude", "inlist")]),
             (inputnode, combine, [("magnitude", "in_files")]),
-            (inputnode, bet, [("mask", "mask_file")]),
-            (first_echo, bet, [("out", "in_file")]),
+            (inputnode, mask, [("mask", "mask_file")]),
             (inputnode, scale, [("phase", "in_files")]),
             (inputnode, offset, [("magnitude", "magnitudes")]),
             (scale, offset, [("out_files", "in_files")]),
-            (bet, offset, [("out_mask", "mask")]),
+            (masked, offset, [("out_mask", "mask")]),
             (offset, unwrap, [("out_files", "in_files")]),
-            (bet, unwrap, [("out_mask", "mask")]),
+            (masked, unwrap, [("out_mask", "mask")]),
             (unwrap, fit, [("out_files", "in_files")]),
             (inputnode, fit, [("magnitude", "magnitudes")]),
             (fit, reliability, [("out_residual", "residual")]),
-            (bet, reliability, [("out_mask", "mask")]),
+            (masked, reliability, [("out_mask", "mask")]),
             (combine, outputnode, [("out_file", "magnitude")]),
             (fit, outputnode, [("out_file", "total_field")]),
             (reliability, outputnode, [("out_mask", "mask")]),
         ]
     )
+    if mask_method == "phase":
+        workflow.connect(
+            [
+                (scale, mask, [("out_files", "in_files")]),
+                (inputnode, mask, [("magnitude", "magnitudes")]),
+            ]
+        )
+    else:
+        workflow.connect(
+            [
+                (inputnode, first_echo, [("magnitude", "inlist")]),
+                (first_echo, mask, [("out", "in_file")]),
+            ]
+        )
     return workflow

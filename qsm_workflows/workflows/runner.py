@@ -115,7 +115,12 @@ def prepare(
             )
             if not use_given_masks:
                 companions = replace(companions, mask=None)
-            problems = check_scan(scan, companions, reference=config.reference)
+            problems = check_scan(
+                scan,
+                companions,
+                reference=config.reference,
+                mask_method=config.mask_method,
+            )
             errors = [str(problem) for problem in problems if problem.severity == "error"]
             if errors:
                 raise ValueError("; ".join(errors))

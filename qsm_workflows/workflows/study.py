@@ -124,6 +124,7 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
         phase_units=scan.phase_units,
         phase_sign=scan.phase_sign or 1,
         shape=geometry.shape,
+        mask_method=config.mask_method,
         parameters=config.parameters,
     )
     preprocessing_wf.inputs.inputnode.magnitude = [str(path) for path in scan.magnitude]
@@ -182,7 +183,12 @@ class _Saver:
             (
                 "mask",
                 self.names.brain_mask(scan),
-                mask_sidecar(self.provenance, sources=self._mask_sources(), scan=scan),
+                mask_sidecar(
+                    self.provenance,
+                    sources=self._mask_sources(),
+                    scan=scan,
+                    method=None if self.plan.companions.mask else self.config.mask_method,
+                ),
             ),
             (
                 "total_field",

@@ -82,6 +82,15 @@ def test_thin_slab_is_refused_with_the_remedy(isotropic):
     check_whole_head((100, 100, 100), (1, 1, MIN_EXTENT / 100))
 
 
+def test_cut_off_head_is_warned_of(isotropic, caplog):
+    magnitude, _, _ = isotropic
+    bet(magnitude[:, :, 14:50], (3, 3, 3), iterations=10)
+    assert "only 108 mm" in caplog.text
+    caplog.clear()
+    bet(magnitude, (3, 3, 3), iterations=10)
+    assert "look at the brain mask" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("volume", "keywords", "message"),
     [

@@ -266,6 +266,28 @@ def test_slab_without_mask_is_refused(dataset, paths, companions):
     assert "--mask" in problem.what
 
 
+def test_slab_can_be_masked_by_its_phase(dataset, paths):
+    assert check(dataset, Companions(), mask_method="phase") == []
+
+
+def test_network_that_is_not_installed_is_named(dataset, paths, monkeypatch):
+    monkeypatch.setattr("qsm_workflows.bids.checks.find_spec", lambda name: None)
+    (problem,) = check(dataset, Companions(), mask_method="deepbet")
+    assert problem.severity == "error"
+    assert "deepbet" in problem.what
+    assert "pip install qsm-workflows[deepbet]" in problem.remedy
+
+
+def test_cut_off_head_is_warned_of(dataset):
+    dataset.scan("sub-01", echoes=2)
+    for path in (dataset.root / "sub-01/anat").glob("*.nii.gz"):
+        rewrite(path, np.tile(values(path), (2, 2, 1)), np.diag([12, 12, 12, 1]))
+    (problem,) = check(dataset, Companions())
+    assert problem.severity == "warning"
+    assert "96 mm are less than a whole head" in problem.what
+    assert "Look at the mask" in problem.remedy
+
+
 def test_too_few_slices_are_refused(dataset, companions):
     for path in dataset.scan("sub-01", echoes=2).values():
         rewrite(path, values(path)[..., :2])

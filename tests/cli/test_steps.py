@@ -149,7 +149,7 @@ def option_for(name, trait):
     flag = [] if name in ("in_file", "in_files") else [f"--{step_options._option(name)}"]
     kind = type(trait.trait_type).__name__
     if kind == "Bool":
-        return flag, not trait.default, []
+        return [f"--no-{flag[0][2:]}"] if trait.default else flag, not trait.default, []
     if kind == "Enum":
         return flag, trait.trait_type.values[-1], [trait.trait_type.values[-1]]
     if kind in ("List", "InputMultiObject"):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from fsl.utils.platform import platform
 
-from qsm_workflows.interfaces.masking import BETMask
+from qsm_workflows.interfaces.masking import BETMask, PhaseMask, RefineMask
 
 SHAPE = (50, 50, 50)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -123,3 +123,26 @@ def test_bad_mask_is_refused(magnitude, tmp_path, data, affine, message):
     given = write(tmp_path / "given.nii", data, affine)
     with pytest.raises(ValueError, match=message):
         BETMask(in_file=magnitude, mask_file=given).run()
+
+
+def test_mask_of_phase(tmp_path):
+    rng = np.random.default_rng(0)
+    signal = 10 * ball(18) + rng.normal(0, 1, SHAPE) + 1j * rng.normal(0, 1, SHAPE)
+    inputs = {
+        "in_files": [write(tmp_path / "phase.nii", np.angle(signal))],
+        "magnitudes": [write(tmp_path / "mag.nii", np.abs(signal))],
+    }
+    outputs = PhaseMask(**inputs).run().outputs
+    assert outputs.method == "phase"
+    mask = load_mask(outputs.out_mask)
+    assert 2 * np.count_nonzero(mask & ball(18)) / (mask.sum() + ball(18).sum()) > 0.95
+    given = write(tmp_path / "given.nii", ball(10))
+    assert PhaseMask(**inputs, mask_file=given).run().outputs.method == "given"
+
+
+def test_refined_mask(tmp_path):
+    given = write(tmp_path / "given.nii", ball(10) & ~ball(4))
+    refined = load_mask(RefineMask(in_file=given, margin=6.0).run().outputs.out_mask)
+    assert refined[24, 24, 24]
+    assert not (ball(11) & ~refined).any()
+    assert not (refined & ~ball(13)).any()

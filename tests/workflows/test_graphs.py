@@ -14,6 +14,7 @@ from qsm_workflows.bids.sidecars import Provenance
 from qsm_workflows.workflows.branches import init_bt_wf, init_tb_wf
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.inversion import init_inversion_wf
+from qsm_workflows.workflows.methods import MASK_METHODS
 from qsm_workflows.workflows.plan import plan_scan
 from qsm_workflows.workflows.preprocessing import init_preprocessing_wf
 from qsm_workflows.workflows.study import init_study_wf, outputs
@@ -63,7 +64,16 @@ def undeclared(workflow):
 
 def test_every_connection_joins_declared_fields(study, plan, config):
     factories = [
-        init_preprocessing_wf(echo_times=[0.004, 0.008], b0=3.0, shape=(8, 8, 8)),
+        *(
+            init_preprocessing_wf(
+                echo_times=[0.004, 0.008],
+                b0=3.0,
+                shape=(8, 8, 8),
+                mask_method=method,
+                parameters={"refine": {"margin": -1.0}},
+            )
+            for method in MASK_METHODS
+        ),
         init_bt_wf(geometry=plan.geometry, config=config),
         init_tb_wf(geometry=plan.geometry, config=config),
         *(init_inversion_wf(method=method, n_voxels=1e6) for method in METHODS),

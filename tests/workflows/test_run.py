@@ -264,3 +264,20 @@ def test_dataset_without_scans_says_what_was_seen(dataset, tmp_path, capsys):
         path.unlink()
     assert main(["run", "--bids", str(dataset), "--out", str(tmp_path / "out")]) == 2
     assert "part-mag" in capsys.readouterr().err
+
+
+def test_mask_of_phase_refined(run, dataset):
+    options = ["--coverage", "full", "--method", "tkd", "--plugin", "Linear", "--no-progress"]
+    masks = ["--mask", "make", "--mask-method", "phase", "--param", "refine.margin=-3"]
+    status, out = run(*options, *masks)
+    assert status == 0
+    anat = out / "sub-01" / "anat"
+    mask = nib.load(anat / "sub-01_desc-brain_mask.nii.gz").get_fdata() > 0
+    sidecar = json.loads((anat / "sub-01_desc-brain_mask.json").read_text())
+    assert sidecar["MaskMethod"] == "phase"
+    truth = dataset / "derivatives/truth/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    brain = nib.load(truth).get_fdata() > 0
+    # One voxel less all round, and hardly anything that is no brain.
+    assert 0.6 < np.count_nonzero(mask & brain) / np.count_nonzero(brain) < 0.9
+    assert np.count_nonzero(mask & ~brain) < 0.02 * np.count_nonzero(mask)
+    assert "threshold on its local coherence" in (out / "index.html").read_text()
