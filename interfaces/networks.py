@@ -10,6 +10,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._progress import progress_bar
 from ._torch import set_threads
 
 
@@ -32,6 +33,10 @@ class _NetworkInputSpec(BaseInterfaceInputSpec):
         usedefault=True,
         desc="precision of the convolutions; auto is bfloat16 where the device has "
         "instructions for it, else float32",
+    )
+    tile = traits.Int(
+        desc="voxels, along each axis, that are computed at once, with the network's halo round "
+        "them; all by default; less takes less memory and more time"
     )
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
@@ -74,16 +79,20 @@ class _NetworkInversion(SimpleInterface):
                 f"{weights} has SHA-256 {checkpoint.sha256} instead of "
                 f"{expected}; fetch the weights again"
             )
-        chi = apply_network(
-            checkpoint.network,
-            field,
-            _images.load_mask(self.inputs.mask),
-            voxel_size(image.affine),
-            b0_direction(image.affine),
-            trained_voxel_size=checkpoint.voxel_size,
-            device=device,
-            dtype=self.inputs.dtype,
-        )
+        mask = _images.load_mask(self.inputs.mask)
+        with progress_bar(self._method) as progress:
+            chi = apply_network(
+                checkpoint.network,
+                field,
+                mask,
+                voxel_size(image.affine),
+                b0_direction(image.affine),
+                trained_voxel_size=checkpoint.voxel_size,
+                device=device,
+                dtype=self.inputs.dtype,
+                tile=self.inputs.tile if isdefined(self.inputs.tile) else None,
+                progress=progress,
+            )
         self._results["out_file"] = _images.save(
             chi, image, _images.output_path(runtime.cwd, "chi")
         )

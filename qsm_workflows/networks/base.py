@@ -16,6 +16,10 @@ class InversionNetwork(nn.Module):
     multiple: ClassVar[int] = 1
     """Every side of the volume must be a multiple of this."""
 
+    halo: ClassVar[int | None] = None
+    """Voxels round a tile that its result depends on, a multiple of :attr:`multiple`; None
+    where it depends on the whole volume."""
+
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions for entries of the authors' checkpoints, and our names for them."""
 
@@ -24,8 +28,15 @@ class InversionNetwork(nn.Module):
         self.width = width
         """Feature channels at full resolution."""
 
-    def forward(self, field: torch.Tensor) -> torch.Tensor:
+    def forward(self, field: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
         """Susceptibility of a local field.
+
+        Parameters
+        ----------
+        field : (N, 1, X, Y, Z) torch.Tensor
+            ppm.
+        scale : torch.Tensor, optional
+            What :meth:`scale` gives of the whole volume, where this is a part of it.
 
         Raises
         ------
@@ -38,7 +49,13 @@ class InversionNetwork(nn.Module):
                 f"{type(self).__name__} needs three sides that are multiples of "
                 f"{self.multiple}, not {sides}; apply_network pads and crops any volume"
             )
-        return self.invert(field)
+        if scale is None:
+            scale = self.scale(field)
+        return self.invert(field) if scale is None else self.invert(field / scale) * scale
+
+    def scale(self, field: torch.Tensor) -> torch.Tensor | None:
+        """What the network divides a field by, and multiplies its output with; None for 1."""
+        return None
 
     def invert(self, field: torch.Tensor) -> torch.Tensor:
         """Compute the susceptibility of a field of suitable size."""

@@ -45,6 +45,7 @@ class DeepQSM(InversionNetwork):
     """
 
     multiple = 32
+    halo = 64
 
     def __init__(self, width: int = 32) -> None:
         super().__init__(width)

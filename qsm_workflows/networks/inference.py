@@ -1,16 +1,23 @@
 """Running a network on a whole volume of any size, voxel size and orientation."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
+from torch import nn
 
-from ..algorithms.fft import to_array, to_tensor
+from ..algorithms.fft import Shape3, to_array, to_tensor
 from ..algorithms.geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
 from .base import InversionNetwork
 from .grid import TrainedGrid
+from .tiles import split
+
+Progress = Callable[[float], None]
 
 AUTO = "auto"
 """Precision that is chosen by what the device can do."""
@@ -34,6 +41,8 @@ def apply_network(
     trained_voxel_size: float = 1.0,
     device: str = "cpu",
     dtype: str = "float32",
+    tile: int | None = None,
+    progress: Progress | None = None,
 ) -> FloatArray:
     """Susceptibility of a whole volume by a network.
 
@@ -62,6 +71,12 @@ def apply_network(
         Precision of the convolutions; a residual sum stays in float32. bfloat16 needs less
         memory, and less time where the processor has instructions for it: "auto" takes it
         there, and float32 elsewhere.
+    tile : int, optional
+        Voxels, along each axis of the trained grid, that are computed at once, together
+        with the network's halo round them; all when not given. Bounds the memory to that
+        of a volume of ``tile + 2 * network.halo`` a side, and takes longer.
+    progress : callable, optional
+        Is given the part of the convolutions that is done, from 0 to 1.
 
     Returns
     -------
@@ -71,8 +86,8 @@ def apply_network(
     Raises
     ------
     ValueError
-        If an input is not valid, the volume is too thin, the device does not exist, or
-        the network's output is not finite.
+        If an input is not valid, the volume is too thin, the device does not exist, the
+        network cannot work in tiles, or its output is not finite.
     MemoryError
         If the device has too little memory.
     """
@@ -91,15 +106,19 @@ def apply_network(
             f"the volume has {grid.shape} voxels of {trained_voxel_size} mm: fewer than "
             f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab"
         )
+    if tile is not None:
+        tile = _check_tile(network, tile)
     turned, turned_mask = grid.forward(field, inside)
     try:
-        chi = _infer(network, turned, target, DTYPES[dtype])
+        with _reporting(network, progress, _count_tiles(grid.shape, tile)):
+            chi = _infer(network, turned, target, DTYPES[dtype], tile)
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
         raise MemoryError(
             f"{device} has too little memory for {type(network).__name__} on {grid.shape} "
-            "voxels; use dtype='bfloat16', a thinner slab, a narrower network or another device"
+            "voxels; use dtype='bfloat16', tiles (tile=64), a thinner slab, a narrower network "
+            "or another device"
         ) from error
     if not np.isfinite(chi).all():
         raise ValueError(
@@ -141,9 +160,51 @@ def fastest_dtype(device: torch.device) -> str:
     return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"
 
 
+def _check_tile(network: InversionNetwork, tile: int) -> int:
+    """Side of the tiles, rounded up to what the network takes."""
+    if network.halo is None:
+        raise ValueError(
+            f"{type(network).__name__} needs the whole volume at once; leave out the tiles"
+        )
+    if tile < 1:
+        raise ValueError(f"a tile must have at least 1 voxel a side, not {tile}")
+    return -(-tile // network.multiple) * network.multiple
+
+
+def _count_tiles(shape: Shape3, tile: int | None) -> int:
+    return 1 if tile is None else prod(-(-n // tile) for n in shape)
+
+
+@contextmanager
+def _reporting(network: InversionNetwork, progress: Progress | None, runs: int) -> Iterator[None]:
+    """Report each convolution of a network that is run so many times."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
+    done = 0
+
+    def step(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            # A network may use a layer more than once, or not at all.
+            progress(min(done / (runs * len(layers)), 1.0))
+
+    hooks = [] if progress is None else [layer.register_forward_hook(step) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if progress is not None:
+        progress(1.0)
+
+
 @torch.inference_mode()
 def _infer(
-    network: InversionNetwork, field: FloatArray, device: torch.device, dtype: torch.dtype
+    network: InversionNetwork,
+    field: FloatArray,
+    device: torch.device,
+    dtype: torch.dtype,
+    tile: int | None,
 ) -> FloatArray:
     network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     padding = [
@@ -151,13 +212,21 @@ def _infer(
         for missing in (-n % network.multiple for n in field.shape)
     ]
     # F.pad counts its axes from the last one.
-    volume = F.pad(to_tensor(field, device), [n for pair in reversed(padding) for n in pair])
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        chi = network(volume[None, None])[0, 0]
+    volume = F.pad(torch.from_numpy(field), [n for pair in reversed(padding) for n in pair])
+    scale = network.scale(volume[None, None])
+    if scale is not None:
+        scale = scale.to(device)
+    x, y, z = volume.shape
+    chi = torch.empty_like(volume)
+    for piece in split((x, y, z), tile or max(x, y, z), network.halo or 0):
+        part = to_tensor(volume[piece.outer].numpy(), device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            found = network(part[None, None], scale)[0, 0]
+        chi[piece.target] = found[piece.inner].float().cpu()
     crop = tuple(
         slice(before, before + n) for (before, _), n in zip(padding, field.shape, strict=True)
     )
-    return to_array(chi[crop].float())
+    return to_array(chi[crop])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -28,25 +28,24 @@ class LiteQSM(InversionNetwork):
     """
 
     multiple = 2 * OctaveUNet.multiple
+    halo = 2 * OctaveUNet.halo
 
     def __init__(self, width: int = 32) -> None:
         super().__init__(width)
         self.trunk = OctaveUNet(width, channels_in=8, channels_out=8)
         initialise(self)
 
+    def scale(self, field: torch.Tensor) -> torch.Tensor:
+        """Mean |field| of each sample over the voxels that are not zero; 1 if there are none."""
+        axes = (1, 2, 3, 4)
+        total = field.abs().sum(axes, keepdim=True, dtype=torch.float32)
+        counted = (field != 0).sum(axes, keepdim=True)
+        return torch.where(counted > 0, total / counted.clamp(min=1), 1.0)
+
     def invert(self, field: torch.Tensor) -> torch.Tensor:
-        """Normalise, correct the field by what the U-net finds, and scale back."""
-        scale = _mean_magnitude(field)
-        blocks = space_to_depth(field / scale)
-        return depth_to_space(blocks + self.trunk(blocks)) * scale
-
-
-def _mean_magnitude(field: torch.Tensor) -> torch.Tensor:
-    """Mean |field| of each sample over the voxels that are not zero; 1 if there are none."""
-    axes = (1, 2, 3, 4)
-    total = field.abs().sum(axes, keepdim=True, dtype=torch.float32)
-    counted = (field != 0).sum(axes, keepdim=True)
-    return torch.where(counted > 0, total / counted.clamp(min=1), 1.0)
+        """Correct the field by what the U-net finds."""
+        blocks = space_to_depth(field)
+        return depth_to_space(blocks + self.trunk(blocks))
 
 
 def space_to_depth(volume: torch.Tensor) -> torch.Tensor:

@@ -164,6 +164,7 @@ class OctaveUNet(InversionNetwork):
 
     # Two poolings, and the low octave once more.
     multiple = 8
+    halo = 56
 
     def __init__(self, width: int = 64, channels_in: int = 1, channels_out: int = 1) -> None:
         super().__init__(width)

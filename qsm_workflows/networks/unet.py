@@ -60,6 +60,7 @@ class UNet(InversionNetwork):
     """
 
     multiple = 4
+    halo = 24
 
     def __init__(self, width: int = 64) -> None:
         super().__init__(width)

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from qsm_workflows.networks.deepqsm import DeepQSM
-from qsm_workflows.networks.inference import apply_network
+from qsm_workflows.networks.inference import apply_network, fastest_dtype
 from qsm_workflows.networks.ir2qsm import IR2QSM
 from qsm_workflows.networks.lite import LiteQSM
 from qsm_workflows.networks.lpcnn import LPCNN
@@ -23,7 +23,7 @@ ISOTROPIC = (1.0, 1.0, 1.0)
 OUT_OF_MEMORY = """
 import resource
 import numpy as np
-from qsm_workflows.networks.inference import apply_network
+from qsm_workflows.networks.inference import apply_network, fastest_dtype
 from qsm_workflows.networks.xqsm import XQSM
 field, network = np.ones((96, 96, 96), np.float32), XQSM(32)
 apply_network(network, field[:16, :16, :16], field[:16, :16, :16], (1, 1, 1))
@@ -100,6 +100,46 @@ def test_bfloat16_differs_little():
     rounded = apply_network(network, field, mask, ISOTROPIC, dtype="bfloat16")
     correction = np.std((exact - field)[mask])
     assert 0 < np.std((rounded - exact)[mask]) < 0.02 * correction
+
+
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM])
+def test_tiles_give_what_the_whole_volume_gives(kind):
+    network = _lively(kind(4))
+    field, mask = _blobs((24, 20, 2 * network.halo + 70))
+    whole = apply_network(network, field, mask, ISOTROPIC)
+    tiled = apply_network(network, field, mask, ISOTROPIC, tile=30)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.abs(whole).max())
+    assert np.std((whole - field)[mask]) > 0.01 * np.std(field[mask])
+
+
+def test_networks_that_need_the_whole_volume_refuse_tiles():
+    field, mask = _blobs((16, 16, 16))
+    with pytest.raises(ValueError, match="LPCNN needs the whole volume at once"):
+        apply_network(LPCNN(8), field, mask, ISOTROPIC, tile=8)
+    with pytest.raises(ValueError, match="at least 1 voxel"):
+        apply_network(XQSM(8), field, mask, ISOTROPIC, tile=0)
+
+
+@pytest.mark.parametrize(("kind", "tile"), [(XQSM, None), (UNet, 8), (LPCNN, None)])
+def test_progress_goes_from_nothing_to_all(kind, tile):
+    field, mask = _blobs((16, 16, 16))
+    parts = []
+    apply_network(kind(4), field, mask, ISOTROPIC, tile=tile, progress=parts.append)
+    assert parts == sorted(parts)
+    assert 0 < parts[0] < 0.1
+    assert parts[-1] == 1
+    assert len(set(parts)) > 10
+
+
+def test_automatic_precision_is_one_of_the_two():
+    network = _lively(XQSM(16))
+    field, mask = _blobs((32, 32, 32))
+    chosen = apply_network(network, field, mask, ISOTROPIC, dtype="auto")
+    expected = fastest_dtype(torch.device("cpu"))
+    assert expected in ("float32", "bfloat16")
+    np.testing.assert_array_equal(
+        chosen, apply_network(network, field, mask, ISOTROPIC, dtype=expected)
+    )
 
 
 @pytest.mark.parametrize(

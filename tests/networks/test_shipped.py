@@ -24,9 +24,9 @@ def sources(iron: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return chi.astype(np.float32), brain, nuclei
 
 
-def contrast(network, chi, brain, nuclei, keep) -> float:
+def contrast(network, chi, brain, nuclei, keep, dtype="float32") -> float:
     field = forward_field(chi, *GEOMETRY)[:, :, keep]
-    found = apply_network(network, field, brain[:, :, keep], *GEOMETRY)
+    found = apply_network(network, field, brain[:, :, keep], *GEOMETRY, dtype=dtype)
     inside = nuclei[:, :, keep]
     return float(found[inside].mean() - found[brain[:, :, keep] & ~inside].mean())
 
@@ -58,3 +58,13 @@ def test_a_slab_gives_what_the_whole_gives(path):
     slab = slice(40 - THICKNESS // 2, 40 + THICKNESS // 2)
     part, whole = (contrast(network, *sources(0.15), keep) for keep in (slab, slice(None)))
     assert part == pytest.approx(whole, rel=0.1)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_half_precision_changes_no_regional_value(path):
+    network = read_checkpoint(path).network
+    exact, rounded = (
+        contrast(network, *sources(0.15), slice(16, 64), dtype) for dtype in ("float32", "bfloat16")
+    )
+    assert rounded == pytest.approx(exact, rel=0.005)
+    assert rounded != exact

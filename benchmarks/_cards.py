@@ -1,0 +1,138 @@
+"""Tables of how right methods are, printed and as blocks of a network's card."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _heads import REGIONS, add_errors, region_table
+
+REFERENCE_MM = (32.0, 48.0, 128.0)
+"""Coverages at which methods are compared in a card."""
+
+SLOPE_MM = (32.0, 48.0, 128.0)
+AGREEMENT = {"nrmse": 2, "ssim": 3, "psnr": 1, "hfen": 2}
+"""Measures of the whole slab, with their decimals."""
+
+
+class Accuracy:
+    """What an evaluation found.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row for each map: head, field, mm, factor, lesion, method and what was measured.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.heads = sorted(int(seed) for seed in table["head"].unique())
+        slabs = table[table.lesion == ""]
+        self.slabs = add_errors(slabs[slabs.factor == 1], ["head", "field", "method"])
+        self.full = f"{self.slabs.mm.max():g}"
+        self.ideal = slabs[(slabs.field == "ideal") & slabs.mm.isin(SLOPE_MM)]
+        self.lesions = table[table.lesion != ""].copy()
+        for name in self.lesions.lesion.unique():
+            of = self.lesions.lesion == name
+            ratio = self.lesions.loc[of, name] / self.lesions.loc[of, f"{name}_truth"]
+            self.lesions.loc[of, "error"] = 100 * (ratio - 1)
+
+    def errors(self, suffix: str) -> pd.DataFrame:
+        """GP/PU/CN in percent of something, by field, method and coverage."""
+        return region_table(self.slabs, suffix, ["field", "method"])
+
+    def agreement(self, measure: str) -> pd.DataFrame:
+        """A measure of the whole slab, by field, method and coverage."""
+        return self.slabs.pivot_table(measure, ["field", "method"], "mm").round(AGREEMENT[measure])
+
+    def slopes(self) -> pd.DataFrame:
+        """Response to iron, GP/PU/CN, by method and coverage."""
+        rows = [
+            {
+                "method": method,
+                "mm": mm,
+                "slope": "/".join(f"{_slope(group, name):.2f}" for name in REGIONS),
+            }
+            for (method, mm), group in self.ideal.groupby(["method", "mm"])
+        ]
+        return pd.DataFrame(rows).pivot(index="method", columns="mm", values="slope")
+
+    def lesion_errors(self) -> pd.DataFrame:
+        """Error of lesions in percent, by lesion, field, method and coverage."""
+        return self.lesions.pivot_table("error", ["lesion", "field", "method"], "mm").round(0)
+
+    def print(self) -> None:
+        """Print every table."""
+        print(f"heads {self.heads}")
+        for suffix in ("%", "% of own full"):
+            print(f"\nGP/PU/CN, {suffix} (by mm)\n{self.errors(suffix).to_string()}")
+        for measure in AGREEMENT:
+            print(f"\n{measure}\n{self.agreement(measure).to_string()}")
+        print(f"\nslope with iron × 0.5 to 2, ideal field\n{self.slopes().to_string()}")
+        if len(self.lesions):
+            print(f"\nlesions, %\n{self.lesion_errors().to_string()}")
+
+    def card(self, name: str, others: Sequence[str]) -> dict[str, Any]:
+        """Blocks ``accuracy`` and ``comparison`` of a network's card.
+
+        Parameters
+        ----------
+        name : str
+            The network.
+        others : sequence of str
+            Methods to compare it with.
+        """
+        truth, own = self.errors("%"), self.errors("% of own full")
+        accuracy: dict[str, Any] = {
+            "command": "benchmarks/networks.py",
+            "heads": f"{len(self.heads)} digital heads of qsm-wf simulate, 1 mm; seeds "
+            f"{self.heads}; none was trained on",
+            "regions": "pallidum/putamen/caudate relative to the optic radiation, on the middle "
+            "slices that every slab has",
+            "percent_of_truth": _by_field(truth, name),
+            f"percent_of_own_{self.full}_mm": _by_field(own, name),
+        }
+        for measure in AGREEMENT:
+            accuracy[measure] = _by_field(self.agreement(measure), name)
+        accuracy["slope_with_iron_0.5_to_2_ideal_field"] = _row(self.slopes().loc[name])
+        if len(self.lesions):
+            found = self.lesion_errors().xs(name, level="method")
+            accuracy["lesions_percent_of_truth"] = {
+                f"{lesion}, {field}": _row(row) for (lesion, field), row in found.iterrows()
+            }
+        if not others:
+            return {"accuracy": accuracy}
+        compared = {"this network": name} | {other: other for other in others}
+        comparison = {
+            f"{field} {mm:g} mm": {
+                title: {
+                    "percent_of_truth": truth.loc[(field, key), mm],
+                    f"percent_of_own_{self.full}_mm": own.loc[(field, key), mm],
+                    "nrmse": float(self.agreement("nrmse").loc[(field, key), mm]),
+                }
+                for title, key in compared.items()
+                if (field, key) in truth.index and isinstance(truth.loc[(field, key), mm], str)
+            }
+            for field in truth.index.unique("field")
+            for mm in REFERENCE_MM
+        }
+        return {"accuracy": accuracy, "comparison": comparison}
+
+
+def _by_field(table: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
+    return {field: _row(row) for field, row in table.xs(name, level="method").iterrows()}
+
+
+def _row(row: pd.Series) -> dict[str, Any]:
+    return {
+        f"{mm:g} mm": value if isinstance(value, str) else float(value)
+        for mm, value in row.dropna().items()
+    }
+
+
+def _slope(group: pd.DataFrame, name: str) -> float:
+    """Mean over heads of the slope of a region's value against its truth."""
+    return float(
+        np.mean(
+            [np.polyfit(one[f"{name}_truth"], one[name], 1)[0] for _, one in group.groupby("head")]
+        )
+    )
