@@ -215,23 +215,24 @@ def _check_extraction(found: Problems, method: str) -> None:
             "there is no brain mask, and deepbet, which should make one, is not installed",
             f"pip install qsm-workflows[deepbet], or choose another --mask-method. {named}",
         )
-    if method != "bet":
+    if method == "phase":
         return
     size = voxel_size(image.affine)
-    try:
-        check_whole_head(image.shape, size)
-    except ValueError as error:
-        found.error(
-            path,
-            f"there is no brain mask, and {error}",
-            f"Slabs can be masked with --mask-method phase. {named}",
-        )
-        return
+    if method == "bet":
+        try:
+            check_whole_head(image.shape, size)
+        except ValueError as error:
+            found.error(
+                path,
+                f"there is no brain mask, and {error}",
+                f"Slabs can be masked with --mask-method phase. {named}",
+            )
+            return
     extent = min(image.shape * size)
     if extent < SURE_EXTENT:
         found.warning(
             path,
             f"there is no brain mask, and {extent:.0f} mm are less than a whole head: brain "
             "extraction may be wrong",
-            f"Look at the mask. {named}",
+            f"Look at the mask, or choose --mask-method phase. {named}",
         )

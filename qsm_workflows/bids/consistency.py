@@ -1,6 +1,5 @@
 """Contradictions between what sidecars say, and between them and the images."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from qsm_workflows.algorithms.geometry import b0_direction
 
-from .index import describes
+from .inheritance import Sidecars
 from .problems import Problems
 from .scan import Scan
 
@@ -26,31 +25,13 @@ _PARTS = {
 }
 
 
-def read_metadata(image: Path) -> dict[str, Any]:
-    """Fields of all sidecars that an image inherits, those nearest to it winning.
-
-    Sidecars that cannot be read are left out: the index tells of them.
-    """
-    parents = list(image.parents)
-    top = next((i for i, folder in enumerate(parents) if folder.name.startswith("sub-")), 0)
-    metadata: dict[str, Any] = {}
-    for folder in reversed(parents[: top + 2]):
-        sidecars = [path for path in folder.glob("*.json") if describes(path, image)]
-        for path in sorted(sidecars, key=lambda path: path.name.count("_")):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError):
-                continue
-            metadata |= content if isinstance(content, dict) else {}
-    return metadata
-
-
 def check_consistency(scan: Scan, found: Problems) -> None:
     """Compare the sidecars of a scan with each other and with the images."""
     units: dict[str, Path] = {}
+    sidecars = Sidecars()
     for part, paths in (("mag", scan.magnitude), ("phase", scan.phase)):
         for path in paths:
-            metadata = read_metadata(path)
+            metadata = sidecars.metadata(path)
             _check_part(path, part, metadata, found)
             _check_frequency(path, scan.b0, metadata, found)
             _check_repetition(path, metadata, found)
@@ -64,7 +45,7 @@ def check_consistency(scan: Scan, found: Problems) -> None:
             "State the same units for the phase of all echoes",
         )
     # One image speaks for all: their affines are compared elsewhere.
-    _check_direction(scan.phase[0], read_metadata(scan.phase[0]), found)
+    _check_direction(scan.phase[0], sidecars.metadata(scan.phase[0]), found)
 
 
 def _check_part(path: Path, part: str, metadata: Mapping[str, Any], found: Problems) -> None:

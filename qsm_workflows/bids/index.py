@@ -1,13 +1,12 @@
 """What a raw dataset holds that can be processed, and why the rest cannot."""
 
-import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from .inheritance import Sidecars, describes, list_images
 from .scan import Scan, parse_name, strip_key
 
 SUFFIXES = ("MEGRE", "T2starw")
@@ -96,22 +95,33 @@ def index_dataset(
     subjects = _subjects(root)
     kept = [x for x in subjects if wanted["sub"] is None or x in wanted["sub"]]
     refused = _unmatched(root, "sub", wanted["sub"], subjects)
-    broken = list(_broken_sidecars(root, kept))
-    refused += broken
+    sidecars = Sidecars()
     images = []
     others: dict[str, list[str]] = {f"sub-{subject}": [] for subject in kept}
-    for path, metadata in _list_images(root, kept, [refusal.file for refusal in broken]):
+    with_scan: set[str] = set()
+    for path in list_images(root, kept):
+        folder = path.relative_to(root).parts[0]
         try:
             entities, suffix = parse_name(path)
         except ValueError:
             suffix = ""
-        if suffix in SUFFIXES:
-            images.append(_Image(path, entities, suffix, metadata))
+        if suffix not in SUFFIXES:
+            others[folder].append(path.name)
+            continue
+        with_scan.add(folder)
+        if folder == f"sub-{entities['sub']}":
+            images.append(_Image(path, entities, suffix, sidecars.metadata(path)))
         else:
-            others[path.relative_to(root).parts[0]].append(path.name)
-    for image in images:
-        others.pop(f"sub-{image.entities['sub']}", None)
-    refused += [_no_gradient_echo(root / subject, names) for subject, names in others.items()]
+            refused.append(_misplaced(path, folder))
+    refused += [
+        Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
+        for path, error in sorted(sidecars.broken.items())
+    ]
+    refused += [
+        _no_gradient_echo(root / subject, names)
+        for subject, names in others.items()
+        if subject not in with_scan
+    ]
     for key in ("ses", "run", "acq"):
         present = sorted({image.entities[key] for image in images if key in image.entities})
         refused += _unmatched(root, key, wanted[key], present)
@@ -120,7 +130,7 @@ def index_dataset(
     images.sort(key=_Image.order)
     for _, group in groupby(images, key=_Image.order):
         files = list(group)
-        if any(describes(refusal.file, image.path) for refusal in broken for image in files):
+        if any(describes(path, image.path) for path in sidecars.broken for image in files):
             continue  # as the sidecar's own refusal says
         try:
             scans.append(_assemble(files))
@@ -193,50 +203,10 @@ def _subjects(root: Path) -> list[str]:
     return subjects
 
 
-def _broken_sidecars(root: Path, subjects: list[str]) -> Iterable[Refusal]:
-    """Sidecars that cannot be read; pybids gives up on the whole dataset at the first."""
-    folders = [root, *(root / f"sub-{subject}" for subject in subjects)]
-    for folder in folders:
-        for suffix in SUFFIXES:
-            pattern = f"*{suffix}.json"
-            for path in sorted(folder.glob(pattern) if folder == root else folder.rglob(pattern)):
-                try:
-                    if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
-                        raise ValueError("it holds no object")
-                except (OSError, ValueError, RecursionError) as error:
-                    yield Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
-
-
-def describes(sidecar: Path, image: Path) -> bool:
-    """Whether an image inherits a sidecar, by their names and folders."""
-    words = set(sidecar.stem.split("_"))
-    return sidecar.parent in image.parents and words <= set(image.name.split(".")[0].split("_"))
-
-
-def _list_images(
-    root: Path, subjects: list[str], broken: list[Path]
-) -> Iterable[tuple[Path, dict]]:
-    """Images of some participants with the metadata of their sidecars."""
-    # Imported here: pybids takes most of a second.
-    from bids.layout import BIDSLayout, BIDSLayoutIndexer
-
-    if not subjects:
-        return
-    people = "|".join(re.escape(subject) for subject in subjects)
-    files = "|".join(re.escape(path.relative_to(root).as_posix()) for path in broken)
-    ignore = [
-        # Of the root, the participants and the sidecars that they inherit.
-        re.compile(rf"^/(?!sub-({people})(/|$)|[^/]+\.json$)"),
-        # Of a participant, sessions and the folders where gradient echo scans may be.
-        re.compile(r"^/sub-[^/]+/(ses-[^/]+/)?(?!ses-|anat(/|$)|fmap(/|$)|swi(/|$))[^/]+/"),
-        *([re.compile(rf"^/({files})$")] if broken else []),
-    ]
-    indexer = BIDSLayoutIndexer(
-        validate=False, ignore=ignore, suffix=list(SUFFIXES), extension=[".nii", ".nii.gz"]
+def _misplaced(path: Path, folder: str) -> Refusal:
+    return Refusal(
+        path, f"it lies in the folder of {folder}, but has the name of another", "Rename or move it"
     )
-    layout = BIDSLayout(root, validate=False, indexer=indexer)
-    for image in layout.get(extension=[".nii", ".nii.gz"]):
-        yield Path(image.path), image.get_metadata()
 
 
 def _no_gradient_echo(folder: Path, names: list[str]) -> Refusal:
@@ -313,7 +283,8 @@ def _sort_parts(images: list[_Image]) -> dict[str, dict[int, _Image]]:
             raise _Refused(
                 image.path,
                 f"part-{image.part} is not handled",
-                "Convert real and imaginary images to part-mag and part-phase",
+                "Convert real and imaginary images: qsm-wf import --bids NEW --real "
+                "'…part-real…' --imaginary '…part-imag…'",
             )
         same = parts[image.part].setdefault(image.echo, image)
         if same is not image:

@@ -30,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def main(args: argparse.Namespace) -> int:
     """Run ``qsm-wf check``; returns the exit status."""
-    # Imported here: pybids takes most of a second.
+    # Imported here, so that `qsm-wf --help` need not load NumPy.
     from qsm_workflows.bids.index import index_dataset
 
     index = index_dataset(

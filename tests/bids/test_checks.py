@@ -278,13 +278,15 @@ def test_network_that_is_not_installed_is_named(dataset, paths, monkeypatch):
     assert "pip install qsm-workflows[deepbet]" in problem.remedy
 
 
-def test_cut_off_head_is_warned_of(dataset):
+def test_cut_off_head_is_warned_of(dataset, monkeypatch):
     dataset.scan("sub-01", echoes=2)
     for path in (dataset.root / "sub-01/anat").glob("*.nii.gz"):
         rewrite(path, np.tile(values(path), (2, 2, 1)), np.diag([12, 12, 12, 1]))
-    (problem,) = check(dataset, Companions())
-    assert problem.severity == "warning"
-    assert "96 mm are less than a whole head" in problem.what
+    monkeypatch.setattr("qsm_workflows.bids.checks.find_spec", lambda name: "installed")
+    for method in ("bet", "deepbet"):
+        (problem,) = check(dataset, Companions(), mask_method=method)
+        assert problem.severity == "warning"
+        assert "96 mm are less than a whole head" in problem.what
     assert "Look at the mask" in problem.remedy
 
 

@@ -1,6 +1,9 @@
+import shutil
+
 import numpy as np
 import pytest
 
+from qsm_workflows.bids.checks import check_files
 from qsm_workflows.bids.index import index_dataset
 from qsm_workflows.bids.scan import Scan
 
@@ -225,3 +228,65 @@ def test_labels_that_could_leave_the_dataset_are_refused(dataset, label):
         index_dataset(dataset.root, participants=[label])
     with pytest.raises(ValueError, match="not a BIDS label"):
         Scan(label, (dataset.root,), (dataset.root,), (0.01,), 3.0)
+
+
+def test_changes_are_seen_at_once(dataset):
+    path = dataset.scan("sub-01", echoes=2)["mag2"]
+    dataset.scan("sub-02", echoes=2)
+    assert len(index_dataset(dataset.root).scans) == 2
+    for image in (path, path.with_name(path.name.replace("mag", "phase"))):
+        dataset.edit(image, EchoTime=0.02)
+    dataset.scan("sub-03", echoes=2)
+    shutil.rmtree(dataset.root / "sub-02")
+    scans = index_dataset(dataset.root).scans
+    assert [scan.subject for scan in scans] == ["01", "03"]
+    assert scans[0].echo_times == pytest.approx((0.005, 0.02))
+
+
+def test_dataset_of_links_as_datalad_makes_it(dataset):
+    """Files are links into a store; one was not fetched; a folder is linked from elsewhere."""
+    paths = dataset.scan("sub-01", echoes=2)
+    store = dataset.root / ".git" / "annex" / "objects"
+    store.mkdir(parents=True)
+    for number, path in enumerate((dataset.root / "sub-01/anat").iterdir()):
+        path.rename(store / f"key{number}")
+        path.symlink_to(store / f"key{number}")
+    dataset.scan("sub-02_ses-1", echoes=1)
+    elsewhere = dataset.root.parent / "elsewhere"
+    (dataset.root / "sub-02").rename(elsewhere)
+    (dataset.root / "sub-02").symlink_to(elsewhere)
+    (dataset.root / "sub-02" / "ses-1" / "anat" / "loop").symlink_to(dataset.root)
+    (dataset.root / "sub-02" / "ses-loop").symlink_to(dataset.root)
+    index = index_dataset(dataset.root)
+    assert index.refused == []
+    assert [scan.prefix for scan in index.scans] == ["sub-01", "sub-02_ses-1"]
+    (store / paths["phase2"].readlink().name).unlink()
+    (scan, _) = index_dataset(dataset.root).scans
+    (problem,) = [p for p in check_files(scan) if p.severity == "error"]
+    assert "not there" in problem.what
+    assert "datalad get" in problem.remedy
+
+
+def test_image_in_the_folder_of_another_is_named(dataset):
+    path = dataset.scan("sub-01", echoes=1)["mag1"]
+    dataset.scan("sub-02", echoes=1)
+    path.rename(path.with_name("sub-02_acq-x_part-mag_T2starw.nii.gz"))
+    index = index_dataset(dataset.root)
+    assert [scan.prefix for scan in index.scans] == ["sub-02"]
+    reasons = [refusal.reason for refusal in index.refused]
+    assert any("lies in the folder of sub-01" in reason for reason in reasons)
+
+
+def test_sidecar_that_says_more_wins_in_a_folder(dataset):
+    dataset.scan("sub-01", echoes=2)
+    for sidecar in (dataset.root / "sub-01/anat").glob("*.json"):
+        sidecar.unlink()
+    dataset.json("MEGRE.json", {"MagneticFieldStrength": 3, "Units": "arbitrary"})
+    dataset.json("part-phase_MEGRE.json", {"Units": "rad"})
+    for echo in (1, 2):
+        dataset.json(f"echo-{echo}_MEGRE.json", {"EchoTime": 0.01 * echo})
+    # Of another suffix and of another subject: they say nothing about this scan.
+    dataset.json("T2starw.json", {"MagneticFieldStrength": 7})
+    dataset.json("sub-02_MEGRE.json", {"MagneticFieldStrength": 9})
+    (scan,) = index_dataset(dataset.root).scans
+    assert (scan.b0, scan.phase_units, scan.echo_times) == (3, "rad", (0.01, 0.02))
