@@ -215,6 +215,7 @@ def _check_extraction(found: Problems, method: str) -> None:
             "there is no brain mask, and deepbet, which should make one, is not installed",
             f"pip install qsm-workflows[deepbet], or choose another --mask-method. {named}",
         )
+        return
     if method == "phase":
         return
     size = voxel_size(image.affine)
