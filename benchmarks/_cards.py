@@ -14,6 +14,8 @@ SLOPE_MM = (32.0, 48.0, 128.0)
 AGREEMENT = {"nrmse": 2, "ssim": 3, "psnr": 1, "hfen": 2}
 """Measures of the whole slab, with their decimals."""
 
+_SLOPES = "slope_with_iron_0.5_to_2_ideal_field"
+
 
 class Accuracy:
     """What an evaluation found.
@@ -72,50 +74,55 @@ class Accuracy:
             print(f"\nlesions, %\n{self.lesion_errors().to_string()}")
 
     def card(self, name: str, others: Sequence[str]) -> dict[str, Any]:
-        """Blocks ``accuracy`` and ``comparison`` of a network's card.
+        """Block of a network's card: ``accuracy``, or ``comparison`` with other methods.
 
         Parameters
         ----------
         name : str
             The network.
         others : sequence of str
-            Methods to compare it with.
+            Methods to compare it with; none for its accuracy.
         """
         truth, own = self.errors("%"), self.errors("% of own full")
-        accuracy: dict[str, Any] = {
+        about = {
             "command": "benchmarks/networks.py",
             "heads": f"{len(self.heads)} digital heads of qsm-wf simulate, 1 mm; seeds "
             f"{self.heads}; none was trained on",
             "regions": "pallidum/putamen/caudate relative to the optic radiation, on the middle "
             "slices that every slab has",
+        }
+        own_title = f"percent_of_own_{self.full}_mm"
+        slopes = self.slopes()
+        if others:
+            names = {"this network": name} | {other: other for other in others}
+            fields = {
+                f"{field} {mm:g} mm": {
+                    title: {
+                        "percent_of_truth": truth.loc[(field, key), mm],
+                        own_title: own.loc[(field, key), mm],
+                        "nrmse": float(self.agreement("nrmse").loc[(field, key), mm]),
+                    }
+                    for title, key in names.items()
+                }
+                for field in truth.index.unique("field")
+                for mm in REFERENCE_MM
+                if mm in truth.columns
+            }
+            iron = {title: _row(slopes.loc[key]) for title, key in names.items()}
+            return {"comparison": about | fields | {_SLOPES: iron}}
+        accuracy: dict[str, Any] = about | {
             "percent_of_truth": _by_field(truth, name),
-            f"percent_of_own_{self.full}_mm": _by_field(own, name),
+            own_title: _by_field(own, name),
         }
         for measure in AGREEMENT:
             accuracy[measure] = _by_field(self.agreement(measure), name)
-        accuracy["slope_with_iron_0.5_to_2_ideal_field"] = _row(self.slopes().loc[name])
+        accuracy[_SLOPES] = _row(slopes.loc[name])
         if len(self.lesions):
             found = self.lesion_errors().xs(name, level="method")
             accuracy["lesions_percent_of_truth"] = {
                 f"{lesion}, {field}": _row(row) for (lesion, field), row in found.iterrows()
             }
-        if not others:
-            return {"accuracy": accuracy}
-        compared = {"this network": name} | {other: other for other in others}
-        comparison = {
-            f"{field} {mm:g} mm": {
-                title: {
-                    "percent_of_truth": truth.loc[(field, key), mm],
-                    f"percent_of_own_{self.full}_mm": own.loc[(field, key), mm],
-                    "nrmse": float(self.agreement("nrmse").loc[(field, key), mm]),
-                }
-                for title, key in compared.items()
-                if (field, key) in truth.index and isinstance(truth.loc[(field, key), mm], str)
-            }
-            for field in truth.index.unique("field")
-            for mm in REFERENCE_MM
-        }
-        return {"accuracy": accuracy, "comparison": comparison}
+        return {"accuracy": accuracy}
 
 
 def _by_field(table: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,9 @@ heads of their own, in slabs centred on them, and are compared with the white ma
 Prints the error of pallidum, putamen and caudate in percent of the truth and of the same
 method at the largest coverage, how far the map of the slab is from the truth, the slope of each
 region's value when the iron of all nuclei is scaled by 0.5 to 2, and the error of lesions.
-``--card`` writes the same into the card beside each file of weights. Maps are kept in the
-cache: use another for another version of the code.
+``--card`` writes that into the card beside each file of weights: its accuracy when it is
+evaluated alone (``--classical`` with no name), else the comparison. Heads and maps are kept in
+the cache: use another for another version of the code.
 """
 
 import argparse
@@ -35,10 +36,11 @@ from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.algorithms.metrics import hfen, psnr, ssim
+from qsm_workflows.files import write_whole
 from qsm_workflows.networks.cards import read_card, write_card
 from qsm_workflows.networks.checkpoints import read_checkpoint
 from qsm_workflows.networks.inference import apply_network
-from qsm_workflows.phantom import Head, simulate_head
+from qsm_workflows.phantom import simulate_head
 
 IRON = ("thalamus", "red_nucleus", "substantia_nigra", "dentate", *REGIONS)
 FACTORS = (0.5, 1.5, 2.0)
@@ -83,22 +85,39 @@ def network(path: Path) -> Method:
     return invert
 
 
-def whole_case(head: Head) -> Case:
-    return Case(
-        field=head.local_field,
-        mask=head.mask,
-        chi=head.chi * head.mask,
-        labels=head.labels,
-        magnitude=head.subvoxels.mean_proton_density(),
-        affine=head.affine,
-    )
+class Whole(NamedTuple):
+    """A head with both its fields."""
+
+    case: Case
+    """Its field is that of the brain's own sources."""
+    total_field: np.ndarray
 
 
-def slab_tasks(head: Head, seed: int, coverages: list[float]) -> Iterator[Task]:
-    whole = whole_case(head)
+def simulate(seed: int, lesions: bool, cache: Path) -> Whole:
+    kept = cache / f"head{seed}{'_lesions' * lesions}.npz"
+    if not kept.exists():
+        head = simulate_head(seed, lesions=lesions)
+        np.savez(
+            kept,
+            field=head.local_field,
+            mask=head.mask,
+            chi=head.chi * head.mask,
+            labels=head.labels,
+            magnitude=head.subvoxels.mean_proton_density(),
+            affine=head.affine,
+            total_field=head.total_field,
+        )
+    with np.load(kept) as arrays:
+        parts = dict(arrays)
+    total_field = parts.pop("total_field")
+    return Whole(Case(**parts), total_field)
+
+
+def slab_tasks(head: Whole, seed: int, coverages: list[float]) -> Iterator[Task]:
+    whole = head.case
     centre = whole.centre()
     noise = np.random.default_rng(seed).normal(0, NOISE, whole.field.shape).astype(np.float32)
-    local, eroded = resharp(head.total_field, head.mask, SIZE)
+    local, eroded = resharp(head.total_field, whole.mask, SIZE)
     for mm in coverages:
         yield Task(whole.cut(mm, centre), seed, "ideal", mm)
         yield Task(replace(whole, field=local, mask=eroded).cut(mm, centre), seed, "B+T", mm)
@@ -117,12 +136,12 @@ def slab_tasks(head: Head, seed: int, coverages: list[float]) -> Iterator[Task]:
             yield Task(scaled.cut(mm, centre), seed, "ideal", mm, factor)
 
 
-def lesion_tasks(head: Head, seed: int) -> Iterator[Task]:
-    whole = whole_case(head)
-    local, eroded = resharp(head.total_field, head.mask, SIZE)
+def lesion_tasks(head: Whole, seed: int) -> Iterator[Task]:
+    whole = head.case
+    local, eroded = resharp(head.total_field, whole.mask, SIZE)
     for lesion in LESIONS:
         z = np.nonzero(whole.region(lesion))[2].mean()
-        centre = (head.affine @ [0, 0, z, 1])[:3]
+        centre = (whole.affine @ [0, 0, z, 1])[:3]
         for mm in LESION_MM:
             yield Task(whole.cut(mm, centre), seed, "ideal", mm, lesion=lesion)
             known = replace(whole, field=local, mask=eroded)
@@ -163,7 +182,8 @@ def evaluate(
             for name, method in methods.items():
                 kept = cache / f"{name}_{task.key}.npy"
                 if not kept.exists():
-                    np.save(kept, method(task.case).astype(np.float16))
+                    chi = method(task.case).astype(np.float16)
+                    write_whole(kept, lambda path, chi=chi: np.save(path, chi))
                 row = measure(task, np.load(kept).astype(np.float32), thickness)
                 about = task._asdict() | {"head": task.seed, "field": task.kind, "method": name}
                 del about["case"]
@@ -171,9 +191,9 @@ def evaluate(
                 print(".", end="", flush=True)
 
     for seed in seeds:
-        run(slab_tasks(simulate_head(seed, lesions=False), seed, coverages))
+        run(slab_tasks(simulate(seed, False, cache), seed, coverages))
         if lesions:
-            run(lesion_tasks(simulate_head(seed, lesions=True), seed))
+            run(lesion_tasks(simulate(seed, True, cache), seed))
     print()
     return pd.DataFrame(rows)
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 import platform
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +49,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "heads as of qsm-wf simulate)",
     )
     parser.add_argument(
-        "--minutes", type=float, default=math.inf, metavar="M", help="stop after so long"
+        "--minutes",
+        type=float,
+        default=math.inf,
+        metavar="M",
+        help="stop after so long, the making of the volumes included",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that make the training volumes, which do not depend on it (default 1)",
+    )
     parser.add_argument(
         "--export", action="store_true", help="write the weights even if the run is not over"
     )
@@ -71,20 +83,27 @@ def main(args: argparse.Namespace) -> int:
 
     if not args.minutes > 0:
         raise ValueError(f"--minutes must be positive, not {args.minutes}")
+    for option in ("threads", "workers"):
+        if getattr(args, option) < 1:
+            raise ValueError(f"--{option} must be at least 1, not {getattr(args, option)}")
     path = builtin_configs().get(args.config, Path(args.config))
     if not path.is_file():
         raise ValueError(
             f"there is no configuration {args.config}: give a TOML file or one of "
             f"{', '.join(builtin_configs())}"
         )
+    started = time.monotonic()
     config = TrainingConfig.read(path)
     check_device(args.device)
     torch.set_num_threads(args.threads)
     # Numbers so small that the processor needs a hundred times as long for them.
     torch.set_flush_denormal(True)
-    pool = make_pool(args.pool or args.out / "pool", config, args.anatomy, progress=True)
+    pool = make_pool(
+        args.pool or args.out / "pool", config, args.anatomy, workers=args.workers, progress=True
+    )
+    minutes = args.minutes - (time.monotonic() - started) / 60
     network, progress = train(
-        config, pool, args.out, minutes=args.minutes, device=args.device, report=_report
+        config, pool, args.out, minutes=minutes, device=args.device, report=_report
     )
     _report(f"{progress.step} of {config.steps} steps, {progress.seconds / 3600:.2f} h")
     if args.export or progress.step >= config.steps:

@@ -57,6 +57,13 @@ class InversionNetwork(nn.Module):
         """What the network divides a field by, and multiplies its output with; None for 1."""
         return None
 
+    def supervised(self, field: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """What training compares with the truth, each with its weight in the loss.
+
+        The last one is the network's output.
+        """
+        return [(1.0, self(field))]
+
     def invert(self, field: torch.Tensor) -> torch.Tensor:
         """Compute the susceptibility of a field of suitable size."""
         raise NotImplementedError

@@ -160,10 +160,19 @@ class IR2QSM(InversionNetwork):
 
     def invert(self, field: torch.Tensor) -> torch.Tensor:
         """Run all passes and weigh their outputs."""
-        return self.output(torch.cat(self.outputs(field), dim=1)) + field
+        return self._weighed(self.outputs(field), field)
+
+    def supervised(self, field: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """Outputs of the passes, each later one with twice the weight, and the result."""
+        outputs = self.outputs(field)
+        weights = [0.5 ** (PASSES - 1 - n) for n in range(PASSES)]
+        return [*zip(weights, outputs, strict=True), (1.0, self._weighed(outputs, field))]
+
+    def _weighed(self, outputs: list[torch.Tensor], field: torch.Tensor) -> torch.Tensor:
+        return self.output(torch.cat(outputs, dim=1)) + field
 
     def outputs(self, field: torch.Tensor) -> list[torch.Tensor]:
-        """Susceptibility after each pass; training penalises the errors of all."""
+        """Susceptibility after each pass."""
         volume, state, outputs = field, None, []
         features: Sequence[torch.Tensor | None] = [None] * (LEVELS - 1)
         for run in self.passes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from qsm_workflows.algorithms.fft import Shape3
+from qsm_workflows.networks.methods import NETWORK_METHODS
 
 MODES = ("individual", "cropped")
 VOLUMES = ("brains", "shapes")
@@ -21,7 +22,7 @@ class TrainingConfig:
     """
 
     method: str
-    """Inversion that the weights will serve: xqsm or deepqsm."""
+    """Inversion that the weights will serve: xqsm, deepqsm, unet, ir2qsm or lpcnn."""
     architecture: str
     """Key of :data:`qsm_workflows.networks.checkpoints.ARCHITECTURES`."""
     width: int
@@ -42,6 +43,8 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     """cosine, after a warm-up; or multistep: a tenth after 1/2 and again after 4/5."""
+    weight_decay: float = 0.0
+    """Of Adam."""
     warmup: int = 200
     settle: float = 1.0
     """Part of the run after which batch normalisation uses what it will use in inference,
@@ -62,6 +65,12 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
                 )
+        architectures = {m.trained_for: m.architectures for m in NETWORK_METHODS.values()}
+        if self.architecture not in architectures.get(self.method, ()):
+            known = "; ".join(f"{name}: {', '.join(of)}" for name, of in architectures.items())
+            raise ValueError(
+                f"no {self.method} is of the architecture {self.architecture}; there are {known}"
+            )
         for name in ("steps", "batch", "learning_rate", "clip", "width", "validation"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -77,6 +86,8 @@ class TrainingConfig:
                 not 0 < n <= m for n, m in zip(patch, self.volume_shape, strict=True)
             ):
                 raise ValueError(f"no patch of {patch} fits into volumes of {self.volume_shape}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, but is {self.weight_decay}")
 
     @classmethod
     def read(cls, path: Path) -> "TrainingConfig":

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,8 @@ def train(
     minutes : float
         Time after which to stop.
     device : str
-        Torch device; convolutions are computed in bfloat16 where it has that.
+        Torch device; convolutions are computed in bfloat16. On anything but the CPU each
+        batch is made while the step before it is computed.
     report : callable, optional
         Is given a line now and then.
 
@@ -66,10 +68,14 @@ def train(
     deadline = time.monotonic() + 60 * minutes
     torch.manual_seed(config.seed)
     network = _new_network(config).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     progress = load_state(folder, network, optimiser)
     metrics = Metrics(folder, progress.step)
     run = _Run(config, pool, device, network, optimiser)
+    if progress.step < config.steps and device != "cpu":
+        run.prefetch(progress.step)
     saved = started = time.monotonic()
     before = progress.seconds
     while progress.step < config.steps and time.monotonic() < deadline:
@@ -86,6 +92,7 @@ def train(
         if time.monotonic() - saved > SAVE_SECONDS:
             save_state(folder, network, optimiser, progress)
             saved = time.monotonic()
+    run.stop()
     save_state(folder, network, optimiser, progress)
     metrics.plot()
     return network.eval(), progress
@@ -130,6 +137,8 @@ class _Run:
         self.network = network
         self.optimiser = optimiser
         self.numbers = range(len(pool))[: -config.validation]
+        self.thread: ThreadPoolExecutor | None = None
+        self.coming: Future[Batch] | None = None
         self.known = [
             self._batch([config.seed, 1, n], range(len(pool))[-config.validation :])
             for n in range(VALIDATION_PATCHES // config.batch + 1)
@@ -137,7 +146,7 @@ class _Run:
 
     def step(self, number: int) -> float:
         """One step; returns its loss."""
-        batch = self._batch([self.config.seed, 0, number], self.numbers)
+        batch = self._training_batch(number)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, number)
         self.network.train()
@@ -146,11 +155,13 @@ class _Run:
                 if isinstance(module, nn.BatchNorm3d):
                     module.eval()
         self.optimiser.zero_grad()
-        loss = relative_error(self._predict(batch), batch)
-        loss.backward()
+        with self._autocast():
+            outputs = self.network.supervised(_channels_last(batch.field))
+        losses = [part * relative_error(output.float(), batch) for part, output in outputs]
+        torch.stack(losses).sum().backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimiser.step()
-        return loss.item()
+        return losses[-1].item()
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -162,6 +173,24 @@ class _Run:
             squared += float(difference.square().sum())
             total += float((batch.chi * batch.mask).square().sum())
         return math.sqrt(squared / total)
+
+    def prefetch(self, number: int) -> None:
+        """From here on, make each step's batch in a thread while the one before it runs."""
+        self.thread = ThreadPoolExecutor(1)
+        self.coming = self.thread.submit(self._batch, [self.config.seed, 0, number], self.numbers)
+
+    def stop(self) -> None:
+        """End the thread, if there is one."""
+        if self.thread is not None:
+            self.thread.shutdown(cancel_futures=True)
+
+    def _training_batch(self, number: int) -> Batch:
+        if self.coming is None or self.thread is None:
+            return self._batch([self.config.seed, 0, number], self.numbers)
+        batch = self.coming.result()
+        seed = [self.config.seed, 0, number + 1]
+        self.coming = self.thread.submit(self._batch, seed, self.numbers)
+        return batch
 
     def _batch(self, seed: list[int], numbers: range) -> Batch:
         rng = np.random.default_rng(seed)
@@ -179,9 +208,15 @@ class _Run:
         )
 
     def _predict(self, batch: Batch) -> torch.Tensor:
-        field = batch.field.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            return self.network(field).float()
+        with self._autocast():
+            return self.network(_channels_last(batch.field)).float()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+
+
+def _channels_last(field: torch.Tensor) -> torch.Tensor:
+    return field.contiguous(memory_format=torch.channels_last_3d)
 
 
 def relative_error(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -1,10 +1,15 @@
 """Training volumes kept on disk."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from qsm_workflows.algorithms.dipole import forward_field
@@ -43,7 +48,12 @@ class Pool:
 
 
 def make_pool(
-    folder: Path, config: TrainingConfig, anatomy: Path | None = None, *, progress: bool = False
+    folder: Path,
+    config: TrainingConfig,
+    anatomy: Path | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = False,
 ) -> Pool:
     """Make the volumes that a configuration asks for, or find them made.
 
@@ -54,6 +64,8 @@ def make_pool(
     config : TrainingConfig
     anatomy : Path, optional
         Label sets to make brains from; see :class:`~qsm_workflows.training.anatomy.Anatomies`.
+    workers : int
+        Processes that make volumes; the volumes do not depend on it.
     progress : bool
         Show a bar.
 
@@ -72,41 +84,84 @@ def make_pool(
         if found | {"source": ""} != json.loads(json.dumps(wanted)) | {"source": ""}:
             raise ValueError(f"{folder} holds other volumes than asked for; use another folder")
     else:
-        source = _make_volumes(folder, config, anatomy, progress)
+        source = _make_volumes(folder, config, anatomy, workers, progress)
         # Written last: a folder without it is not complete.
         write_whole(about, lambda path: path.write_text(json.dumps(wanted | {"source": source})))
     if config.mode == "cropped" and not (folder / "field.npy").exists():
-        _add_fields(folder, progress)
+        _add_fields(folder, workers, progress)
     return Pool(folder)
 
 
 def _make_volumes(
-    folder: Path, config: TrainingConfig, anatomy: Path | None, progress: bool
+    folder: Path, config: TrainingConfig, anatomy: Path | None, workers: int, progress: bool
 ) -> str:
     """Write susceptibilities and masks; returns what they were made from."""
     folder.mkdir(parents=True, exist_ok=True)
-    anatomies = Anatomies(anatomy) if config.volumes == "brains" else None
     shape = (config.pool, *config.volume_shape)
-    chi = np.lib.format.open_memmap(folder / "chi.npy", "w+", np.float16, shape)
-    mask = np.lib.format.open_memmap(folder / "mask.npy", "w+", np.bool_, shape)
-    for number in tqdm(range(config.pool), desc="volumes", disable=not progress):
-        rng = np.random.default_rng([config.seed, number])
-        if anatomies is None:
-            values, inside = shapes_volume(rng, config.volume_shape)
+    for name, dtype in (("chi", np.float16), ("mask", np.bool_)):
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
+    maker = _Volumes(folder, config, anatomy)
+    _run(maker, config.pool, workers, "volumes" if progress else "")
+    return maker.source
+
+
+class _Volumes:
+    """Makes and writes one volume after the other."""
+
+    def __init__(self, folder: Path, config: TrainingConfig, anatomy: Path | None) -> None:
+        self.folder, self.config = folder, config
+        self.anatomies = Anatomies(anatomy) if config.volumes == "brains" else None
+        self.source = self.anatomies.source if self.anatomies else "random boxes and ellipsoids"
+
+    def __call__(self, number: int) -> None:
+        rng = np.random.default_rng([self.config.seed, number])
+        if self.anatomies is None:
+            values, inside = shapes_volume(rng, self.config.volume_shape)
         else:
-            values, inside = brain_volume(rng, anatomies, config.volume_shape)
-        chi[number], mask[number] = values.numpy(), inside.numpy()
-    return anatomies.source if anatomies else "random boxes and ellipsoids"
+            values, inside = brain_volume(rng, self.anatomies, self.config.volume_shape)
+        for name, volume in (("chi", values), ("mask", inside)):
+            np.load(self.folder / f"{name}.npy", mmap_mode="r+")[number] = volume.numpy()
 
 
-def _add_fields(folder: Path, progress: bool) -> None:
+def _add_fields(folder: Path, workers: int, progress: bool) -> None:
     """Write the field of every whole, zero-padded volume."""
     pool = Pool(folder)
 
     def write(path: Path) -> None:
-        fields = np.lib.format.open_memmap(path, "w+", np.float16, pool.chi.shape)
-        for number in tqdm(range(len(pool)), desc="fields", disable=not progress):
-            chi = pool.chi[number].astype(np.float32)
-            fields[number] = forward_field(chi, (1, 1, 1), (0, 0, 1)) * pool.mask[number]
+        np.lib.format.open_memmap(path, "w+", np.float16, pool.chi.shape)
+        _run(_Fields(folder, path), len(pool), workers, "fields" if progress else "")
 
     write_whole(folder / "field.npy", write)
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Computes and writes the field of one volume after the other."""
+
+    folder: Path
+    target: Path
+
+    def __call__(self, number: int) -> None:
+        pool = Pool(self.folder)
+        chi = pool.chi[number].astype(np.float32)
+        field = forward_field(chi, (1, 1, 1), (0, 0, 1)) * pool.mask[number]
+        np.load(self.target, mmap_mode="r+")[number] = field
+
+
+def _run(make: Callable[[int], None], count: int, workers: int, title: str) -> None:
+    """Make so many volumes, side by side if need be, with a bar if it has a title."""
+    with ExitStack() as stack:
+        numbers: Iterable[object] = map(make, range(count))
+        if workers > 1:
+            processes = stack.enter_context(
+                ProcessPoolExecutor(workers, get_context("spawn"), _settle)
+            )
+            numbers = processes.map(make, range(count))
+        for _ in tqdm(numbers, total=count, desc=title, disable=not title):
+            pass
+
+
+def _settle() -> None:
+    """Keep a worker to one thread, and denormal numbers out of it."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)

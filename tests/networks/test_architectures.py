@@ -178,6 +178,17 @@ def test_ir2qsm_weighs_the_outputs_of_its_passes():
         assert torch.allclose(network(field), field + sum(outputs) / 4, atol=1e-4)
 
 
+def test_training_of_ir2qsm_penalises_every_pass():
+    network = _lively(IR2QSM(2))
+    field = torch.randn(1, 1, 8, 8, 16)
+    with torch.inference_mode():
+        weights, outputs = zip(*network.supervised(field), strict=True)
+        assert weights == (0.125, 0.25, 0.5, 1, 1)
+        assert torch.equal(outputs[-1], network(field))
+        assert all(torch.equal(a, b) for a, b in zip(outputs, network.outputs(field), strict=False))
+        assert len(_lively(XQSM(2)).supervised(field)) == 1
+
+
 def test_lpcnn_descends_towards_the_field_when_its_prox_does_nothing():
     network = LPCNN(8).eval()
     network.gen = torch.nn.Identity()

@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 
 from qsm_workflows.networks.checkpoints import ARCHITECTURES
-from qsm_workflows.networks.methods import NETWORK_METHODS
 from qsm_workflows.training.config import TrainingConfig, builtin_configs
 
 MINIMAL = 'method = "xqsm"\narchitecture = "lite"\nwidth = 32\nmode = "cropped"\nsteps = 10\n'
@@ -27,6 +26,9 @@ def test_reads_a_file(tmp_path):
         (MINIMAL.replace("cropped", "whole"), "mode must be one of individual, cropped"),
         (MINIMAL + "patches = [[400, 64, 64]]\n", "no patch of"),
         (MINIMAL + "pool = 4\n", "pool must be more than the 4"),
+        (MINIMAL.replace("lite", "unet"), "no xqsm is of the architecture unet"),
+        (MINIMAL.replace("xqsm", "qsmnet"), "no qsmnet is of the architecture lite"),
+        (MINIMAL + "weight_decay = -1\n", "weight_decay must not be negative"),
         ("steps = ", "cannot read the configuration"),
     ],
 )
@@ -40,7 +42,6 @@ def test_says_what_is_wrong(tmp_path, text, message):
 @pytest.mark.parametrize("name", builtin_configs())
 def test_built_in_configurations_can_be_trained(name):
     config = TrainingConfig.read(builtin_configs()[name])
-    assert config.architecture in NETWORK_METHODS[config.method].architectures
     multiple = ARCHITECTURES[config.architecture].network.multiple
     assert all(n % multiple == 0 for patch in config.patches for n in patch)
 
@@ -51,3 +52,23 @@ def test_modes_differ_in_nothing_else():
         individual = built_in[f"xqsm-individual{suffix}"]
         cropped = built_in[f"xqsm-cropped{suffix}"]
         assert dataclasses.replace(individual, mode="cropped") == cropped
+
+
+def test_patch_sizes_see_as_many_voxels():
+    built_in = {name: TrainingConfig.read(path) for name, path in builtin_configs().items()}
+    seen = [built_in[f"xqsm-individual-p{n}"].steps * n**3 for n in (48, 64, 80)]
+    assert max(seen) < 1.02 * min(seen)
+
+
+def test_every_published_network_can_be_trained_in_full():
+    published = {
+        "xqsm-individual": ("xqsm", 64),
+        "xqsm-cropped": ("xqsm", 64),
+        "unet": ("unet", 64),
+        "deepqsm": ("unet", 64),
+        "ir2qsm": ("ir2qsm", 16),
+        "lpcnn": ("lpcnn", 32),
+    }
+    for name, expected in published.items():
+        config = TrainingConfig.read(builtin_configs()[f"{name}-full"])
+        assert (config.architecture, config.width) == expected

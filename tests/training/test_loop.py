@@ -49,6 +49,21 @@ def test_a_run_in_pieces_is_an_unbroken_one(config, pool, tmp_path, monkeypatch)
     assert (tmp_path / "pieces" / "metrics.png").stat().st_size > 1000
 
 
+def test_batches_made_ahead_are_the_same(config, pool, tmp_path, monkeypatch):
+    plain, _ = train(config, pool, tmp_path / "plain")
+    start = loop._Run.__init__
+
+    def ahead(self, *arguments):
+        start(self, *arguments)
+        self.prefetch(0)
+
+    monkeypatch.setattr(loop._Run, "__init__", ahead)
+    fetched, _ = train(config, pool, tmp_path / "ahead")
+    assert curve(tmp_path / "ahead") == curve(tmp_path / "plain")
+    for a, b in zip(plain.state_dict().values(), fetched.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_training_lowers_the_error(config, pool, tmp_path):
     longer = dataclasses.replace(config, width=8, steps=30, learning_rate=0.02)
     train(longer, pool, tmp_path)

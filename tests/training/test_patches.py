@@ -39,6 +39,13 @@ def test_cropped_field_holds_the_sources_outside(config, tmp_path):
     assert rest.diff(dim=2).norm() < 0.5 * rough.diff(dim=2).norm()
 
 
+def test_volumes_do_not_depend_on_how_many_make_them(config, pool, tmp_path):
+    together = make_pool(tmp_path, config, workers=2)
+    np.testing.assert_array_equal(together.chi, pool.chi)
+    np.testing.assert_array_equal(together.mask, pool.mask)
+    assert together.chi.std() > 0
+
+
 def test_fields_are_added_to_a_pool_that_has_none(config, tmp_path):
     first = make_pool(tmp_path, config)
     assert first.field is None
