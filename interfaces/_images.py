@@ -1,5 +1,6 @@
 """Reading and writing the NIfTI images that pass between nodes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -31,6 +32,16 @@ def load_mask(path: str) -> np.ndarray:
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(f"{path} holds NaN; a mask is zero outside and not zero inside")
     return values != 0
+
+
+def load_echoes(
+    paths: Sequence[str], others: Sequence[str] = ()
+) -> tuple[list[np.ndarray], nib.Nifti1Image]:
+    """Volumes of all echoes and the image of the first, all files on its grid."""
+    first, image = load(paths[0])
+    for path in (*paths[1:], *others):
+        check_same_grid(paths[0], image, path)
+    return [first, *(load_float(path) for path in paths[1:])], image
 
 
 def load_labels(path: str) -> np.ndarray:
@@ -91,6 +102,16 @@ def save(
     path = Path(path).absolute()
     write_whole(path, lambda partial: nib.save(image, partial))
     return str(path)
+
+
+def save_echoes(
+    volumes: Sequence[ArrayLike], like: nib.Nifti1Image, cwd: str, name: str
+) -> list[str]:
+    """Write one file an echo to a node's own folder and return their paths."""
+    return [
+        save(volume, like, output_path(cwd, f"echo-{number}_{name}"))
+        for number, volume in enumerate(volumes, 1)
+    ]
 
 
 def output_path(cwd: str, name: str) -> str:

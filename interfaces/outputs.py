@@ -20,6 +20,7 @@ class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     out_path = File(mandatory=True, desc="final name; .gz compresses")
     metadata = traits.Dict(desc="sidecar fields; no sidecar is written when not given")
     reference_mean = traits.Float(desc="what was subtracted as reference, ppm")
+    bipolar = traits.Bool(desc="whether echoes were read back and forth, and corrected")
     actual_thickness = traits.Float(desc="thickness of the slab that lies in the image, mm")
 
 
@@ -56,6 +57,8 @@ class SaveDerivative(SimpleInterface):
                 **metadata.get("Reference", {}),
                 "mean_ppm": self.inputs.reference_mean,
             }
+        if isdefined(self.inputs.bipolar):
+            metadata["BipolarReadoutCorrected"] = self.inputs.bipolar
         if isdefined(self.inputs.actual_thickness):
             metadata["CoverageMillimetersActual"] = self.inputs.actual_thickness
         return metadata

@@ -1,4 +1,4 @@
-"""What the phase itself tells of how it was acquired: its sign and the readout."""
+"""What the phase itself tells of how it was acquired: its sign."""
 
 from collections.abc import Sequence
 
@@ -64,38 +64,6 @@ def sign_evidence(
     first, second = (_without_shim(field, core, weights) for field in (predicted, measured))
     norm = np.average(first**2, weights=weights) * np.average(second**2, weights=weights)
     return float(np.average(first * second, weights=weights) / np.sqrt(norm)) if norm > 0 else 0.0
-
-
-def readout_ramp(magnitudes: Sequence[ArrayLike], phases: Sequence[ArrayLike]) -> float:
-    """Phase ramp that even echoes have against odd ones, across the image.
-
-    Of three equally spaced echoes, φ₁ − 2φ₂ + φ₃ is zero whatever the field and the
-    offset, unless the second was read in the opposite direction: then it is a ramp along
-    the readout.
-
-    Parameters
-    ----------
-    magnitudes, phases : sequence of (X, Y, Z) array_like
-        Three echoes, phase in radians.
-
-    Returns
-    -------
-    float
-        Largest ramp along an axis, in radians from edge to edge; 0 when there is no
-        coherent one.
-    """
-    wrapped = [check_volume("phase", phase) for phase in phases]
-    weight = check_volume("magnitude", magnitudes[-1]) ** 2
-    curvature = weight * np.exp(1j * (wrapped[0] - 2 * wrapped[1] + wrapped[2]))
-    largest = 0.0
-    for axis in range(3):
-        product = np.moveaxis(curvature, axis, 0)
-        steps = product[1:] * np.conj(product[:-1])
-        total = np.abs(steps).sum()
-        if total > 0 and np.abs(steps.sum()) > 0.5 * total:
-            ramp = abs(float(np.angle(steps.sum()))) * curvature.shape[axis]
-            largest = max(largest, ramp)
-    return largest
 
 
 def _evolved(magnitudes: Sequence[ArrayLike], phases: Sequence[ArrayLike]) -> NDArray[np.complex64]:

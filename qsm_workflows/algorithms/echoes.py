@@ -1,17 +1,11 @@
-"""From the phase of each echo to one field map."""
+"""Stored phase in radians, whatever its units and sign."""
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
-from .geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask, check_volume
-from .units import radians_per_ppm
-from .unwrapping import check_echo_times, unwrap_bestpath
+from .geometry import FloatArray, check_volume
 
 PhaseUnits = Literal["rad", "mrad", "0..4095", "-4096..4095", "range"]
 
@@ -21,8 +15,6 @@ _RADIANS = {
     "0..4095": 2 * np.pi / 4096,
     "-4096..4095": np.pi / 4096,
 }
-
-_log = logging.getLogger(__name__)
 
 
 def scale_phase(
@@ -71,7 +63,7 @@ def scale_phase(
             f"values of {low:g} to {high:g} cannot be phase in units of {units!r}; "
             "check the file and its units"
         )
-    return _wrap(sign * radians)
+    return wrap(sign * radians)
 
 
 def detect_phase_units(phase: ArrayLike) -> PhaseUnits:
@@ -136,199 +128,6 @@ def _refuse_magnitude(values: FloatArray) -> None:
         )
 
 
-def _wrap(radians: NDArray[np.floating]) -> FloatArray:
+def wrap(radians: NDArray[np.floating]) -> FloatArray:
     """Bring phase into (−π, π]."""
     return (np.pi - np.mod(np.pi - radians, 2 * np.pi)).astype(np.float32)
-
-
-def remove_phase_offset(
-    phases: Sequence[ArrayLike],
-    magnitudes: Sequence[ArrayLike],
-    echo_times: Sequence[float],
-    mask: ArrayLike,
-    voxel_size: Triple,
-    *,
-    smoothing: float = 4.0,
-) -> list[FloatArray]:
-    """Subtract the phase that was there at echo time zero.
-
-    The phase that evolves between two echoes is unwrapped and extrapolated to the
-    first of them; what is left there is the offset of transmit and receive coils,
-    which is smooth. Without this step a fit through zero is biased.
-
-    Parameters
-    ----------
-    phases : sequence of (X, Y, Z) array_like
-        Wrapped phase of each echo, in radians.
-    magnitudes : sequence of (X, Y, Z) array_like
-        Magnitude of each echo.
-    echo_times : sequence of float
-        Echo times in seconds, ascending; two at least.
-    mask : (X, Y, Z) array_like
-        Brain mask.
-    voxel_size : (3,) sequence of float
-        Voxel edge lengths in mm.
-    smoothing : float
-        Standard deviation of the Gaussian, in mm, that smooths the offset.
-
-    Returns
-    -------
-    list of (X, Y, Z) ndarray of float32
-        Wrapped phase of each echo, in radians.
-
-    Raises
-    ------
-    ValueError
-        If there are too few echoes or the inputs do not fit together.
-
-    References
-    ----------
-    Eckstein et al., Magn Reson Med 79:2996 (2018); Sun et al., NeuroImage 166:345 (2018).
-    """
-    size, _ = check_geometry(voxel_size)
-    times = check_echo_times(echo_times, len(phases))
-    if len(times) < 2:
-        raise ValueError("removing the phase offset needs two echoes")
-    if not smoothing > 0:
-        raise ValueError(f"smoothing must be a positive length in mm, not {smoothing}")
-    inside = check_mask(mask)
-    wrapped = _check_echoes("phase", phases, inside.shape, len(times))
-    signal = _check_echoes("magnitude", magnitudes, inside.shape, len(times))
-    evolved = unwrap_bestpath(_wrap(wrapped[1] - wrapped[0]), inside)
-    at_zero = wrapped[0] - evolved * np.float32(times[0] / (times[1] - times[0]))
-    offset = np.where(inside, signal[0], 0) * np.exp(1j * at_zero)
-    smooth = np.angle(ndimage.gaussian_filter(offset, smoothing / size, mode="constant"))
-    return [_wrap(phase - smooth) for phase in wrapped]
-
-
-@dataclass(frozen=True)
-class FieldFit:
-    """Result of :func:`fit_echoes`.
-
-    Attributes
-    ----------
-    total_field : (X, Y, Z) ndarray of float32
-        Field in ppm.
-    residual : (X, Y, Z) ndarray of float32
-        Weighted root-mean-square deviation of the phase from the fit, in radians.
-    """
-
-    total_field: FloatArray
-    residual: FloatArray
-
-
-def fit_echoes(
-    unwrapped: Sequence[ArrayLike],
-    magnitudes: Sequence[ArrayLike],
-    echo_times: Sequence[float],
-    b0: float,
-    *,
-    weighting: Literal["magnitude", "magnitude_squared"] = "magnitude",
-) -> FieldFit:
-    """Fit φ = 2π·γ̄·B0·TE·field, a line through zero, to the unwrapped echoes.
-
-    Parameters
-    ----------
-    unwrapped : sequence of (X, Y, Z) array_like
-        Unwrapped phase of each echo, in radians, without offset.
-    magnitudes : sequence of (X, Y, Z) array_like
-        Magnitude of each echo.
-    echo_times : sequence of float
-        Echo times in seconds, ascending.
-    b0 : float
-        Main field in tesla.
-    weighting : {"magnitude", "magnitude_squared"}
-        Weight of each echo. The square is the maximum-likelihood choice for white
-        noise; the magnitude itself gives the late, more sensitive echoes more say.
-
-    Returns
-    -------
-    FieldFit
-        A single echo gives φ/TE and no residual.
-
-    Raises
-    ------
-    ValueError
-        If the inputs do not fit together or an option is not known.
-    """
-    times = check_echo_times(echo_times, len(unwrapped))
-    if not b0 > 0:
-        raise ValueError(f"b0 must be positive, in tesla, not {b0}")
-    if weighting not in ("magnitude", "magnitude_squared"):
-        raise ValueError(f"weighting must be magnitude or magnitude_squared, not {weighting!r}")
-    shape = check_volume("phase of echo 1", unwrapped[0]).shape
-    phases = np.stack(_check_echoes("phase", unwrapped, shape, len(times)))
-    weights = np.stack(_check_echoes("magnitude", magnitudes, shape, len(times)))
-    if weighting == "magnitude_squared":
-        weights **= 2
-    evolution = np.array([radians_per_ppm(b0, time) for time in times], np.float32)
-    evolution = evolution[:, None, None, None]
-    # Where there is no signal all echoes count alike.
-    weights[:, weights.sum(axis=0) <= 0] = 1
-    field = (weights * phases * evolution).sum(axis=0) / (weights * evolution**2).sum(axis=0)
-    deviation = weights * (phases - evolution * field) ** 2
-    residual = np.sqrt(deviation.sum(axis=0) / weights.sum(axis=0))
-    return FieldFit(field, residual)
-
-
-def reliability_mask(
-    residual: ArrayLike, mask: ArrayLike, voxel_size: Triple, *, threshold: float = 0.5
-) -> MaskArray:
-    """Leave out of a mask where the echoes do not fit one field.
-
-    The mean square of the residual is smoothed over a box of about 3 mm, as the
-    unreliable regions of interest (signal voids beside air) are larger than a voxel.
-    Of what lies below the threshold the largest connected part is kept, with its
-    enclosed holes filled, so that veins and haemorrhages stay in the mask (on a simulated
-    head the local field after RESHARP had 19 % less error than with the holes left out).
-
-    Parameters
-    ----------
-    residual : (X, Y, Z) array_like
-        Root-mean-square deviation of :func:`fit_echoes`, in radians.
-    mask : (X, Y, Z) array_like
-        Brain mask.
-    voxel_size : (3,) sequence of float
-        Voxel edge lengths in mm.
-    threshold : float
-        Largest deviation, in radians, that is kept.
-
-    Returns
-    -------
-    (X, Y, Z) ndarray of bool
-        Part of `mask`. A warning is logged when a tenth or more was left out.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left, or the inputs do not fit together.
-    """
-    size, _ = check_geometry(voxel_size)
-    deviation = check_volume("residual", residual)
-    inside = check_mask(mask, deviation.shape)
-    if not threshold > 0:
-        raise ValueError(f"threshold must be positive, in radians, not {threshold}")
-    box = 2 * np.rint(1 / size).astype(int) + 1
-    total = ndimage.uniform_filter(np.where(inside, deviation**2, 0), box, mode="constant")
-    share = ndimage.uniform_filter(inside.astype(np.float32), box, mode="constant")
-    reliable = inside & (total <= threshold**2 * share)
-    if not reliable.any():
-        raise ValueError(
-            f"no voxel of the mask fits one field within {threshold:g} rad; check the echo "
-            "times, the phase units and the phase offset"
-        )
-    parts, _ = ndimage.label(reliable)
-    largest = parts == np.argmax(np.bincount(parts[reliable]))
-    kept = ndimage.binary_fill_holes(largest) & inside
-    lost = 1 - np.count_nonzero(kept) / np.count_nonzero(inside)
-    if lost >= 0.1:
-        _log.warning("%.0f %% of the mask was left out as unreliable", 100 * lost)
-    return cast(MaskArray, kept)
-
-
-def _check_echoes(
-    name: str, volumes: Sequence[ArrayLike], shape: tuple[int, ...], count: int
-) -> list[FloatArray]:
-    if len(volumes) != count:
-        raise ValueError(f"{len(volumes)} images of {name} for {count} echoes")
-    return [check_volume(f"{name} of echo {i}", v, shape) for i, v in enumerate(volumes, 1)]

@@ -38,12 +38,10 @@ def unwrap_bestpath(phase: ArrayLike, mask: ArrayLike) -> FloatArray:
     ----------
     Abdul-Rahman et al., Appl Opt 46:6623 (2007).
     """
-    inside = check_mask(mask, check_volume("phase", phase).shape)
     # Integer scans have exact ties between jumps; single precision would break them.
-    wrapped = np.asarray(phase, dtype=float)
-    if np.abs(wrapped).max() > np.pi + 1e-3:
-        raise ValueError("phase must be in radians, within ±π; scale it first")
-    parts = _ConnectedParts(inside)
+    wrapped = check_wrapped("phase", phase)
+    inside = check_mask(mask, wrapped.shape)
+    parts = ConnectedParts(inside)
     turns = np.rint((_unwrap_cropped(wrapped, inside)[inside] - wrapped[inside]) / (2 * np.pi))
     phases = wrapped[inside] + 2 * np.pi * turns
     return parts.volume(phases - 2 * np.pi * parts.turns(phases))
@@ -99,7 +97,7 @@ def align_echoes(
         check_volume(f"echo {i}", phase, inside.shape)[inside].astype(float)
         for i, phase in enumerate(unwrapped, 1)
     ]
-    parts = _ConnectedParts(inside)
+    parts = ConnectedParts(inside)
     if len(phases) > 1:
         first, second = phases[:2]
         second = second - 2 * np.pi * parts.turns(second - first)
@@ -111,6 +109,23 @@ def align_echoes(
             for phase, time in zip(phases, times, strict=True)
         ]
     return [parts.volume(phase) for phase in phases]
+
+
+def check_wrapped(
+    name: str, phase: ArrayLike, shape: tuple[int, ...] | None = None
+) -> NDArray[np.float64]:
+    """Validate wrapped phase and return it in double precision.
+
+    Raises
+    ------
+    ValueError
+        If it is not 3-D, has another shape, is not finite, or is beyond ±π.
+    """
+    check_volume(name, phase, shape)
+    wrapped = np.asarray(phase, dtype=float)
+    if np.abs(wrapped).max() > np.pi + 1e-3:
+        raise ValueError(f"{name} must be in radians, within ±π; scale it first")
+    return wrapped
 
 
 def check_echo_times(echo_times: Sequence[float], count: int) -> NDArray[np.float64]:
@@ -131,8 +146,29 @@ def check_echo_times(echo_times: Sequence[float], count: int) -> NDArray[np.floa
     return times
 
 
-class _ConnectedParts:
-    """Parts of a mask that are not connected by faces; values are one-dimensional."""
+def check_echoes(
+    name: str, volumes: Sequence[ArrayLike], shape: tuple[int, ...], count: int
+) -> list[FloatArray]:
+    """Validate the volumes of `count` echoes.
+
+    Raises
+    ------
+    ValueError
+        If there are not `count` of them, or one has another shape or is not finite.
+    """
+    if len(volumes) != count:
+        raise ValueError(f"{len(volumes)} images of {name} for {count} echoes")
+    return [check_volume(f"{name} of echo {i}", v, shape) for i, v in enumerate(volumes, 1)]
+
+
+class ConnectedParts:
+    """Parts of a mask that are not connected by faces; values are one-dimensional.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) ndarray of bool
+        Its N voxels, in the order of a boolean index, are what the values belong to.
+    """
 
     def __init__(self, mask: MaskArray) -> None:
         self._mask = mask
@@ -144,6 +180,12 @@ class _ConnectedParts:
         """Whole turns nearest to the median phase of the part that each voxel is in."""
         medians = np.asarray(ndimage.median(phase, self._labels, self._numbers))
         return np.rint(medians / (2 * np.pi))[self._labels - 1]
+
+    def mean(self, values: NDArray) -> NDArray:
+        """Mean, real or complex, over the part that each voxel is in."""
+        sums = np.bincount(self._labels, values.real) + 1j * np.bincount(self._labels, values.imag)
+        means = sums / np.maximum(np.bincount(self._labels), 1)
+        return (means if np.iscomplexobj(values) else means.real)[self._labels]
 
     def volume(self, values: NDArray[np.floating]) -> FloatArray:
         """Volume that holds the values inside the mask and zero outside."""

@@ -7,14 +7,13 @@ import numpy as np
 from qsm_workflows.algorithms.echoes import scale_phase
 from qsm_workflows.algorithms.geometry import FloatArray, b0_direction, voxel_size
 from qsm_workflows.algorithms.masking import check_whole_head
+from qsm_workflows.algorithms.offsets import LONGEST_RAMP, readout_ramp
 
 from .problems import Problems
 from .scan import Scan
 
 # Correlation below which the sign is taken to be wrong; right ones were above 0.4.
 _WRONG_SIGN = -0.25
-# Radians from edge to edge; echoes that are read in one direction show less.
-_LONGEST_RAMP = 2.0
 # Deviation from equal spacing, as a share of it.
 _SPACING_TOLERANCE = 0.02
 
@@ -67,13 +66,11 @@ def _check_sign(
 def _check_readout(
     scan: Scan, magnitudes: list[FloatArray], phases: list[FloatArray], found: Problems
 ) -> None:
-    from qsm_workflows.algorithms.acquisition import readout_ramp
-
     ramp = readout_ramp(magnitudes, phases)
-    if ramp > _LONGEST_RAMP:
+    if ramp > LONGEST_RAMP:
         found.warning(
             scan.phase[1],
             "odd and even echoes seem to be read in opposite directions: their phase differs by a "
             f"ramp of {ramp:.1f} rad",
-            "Import every second echo only, or scan with readout in one direction",
+            "The run removes it; where you can, scan with readout in one direction",
         )

@@ -151,6 +151,7 @@ def field_sidecar(
     sources: Iterable[Path],
     branch: Branch | None = None,
     background_removal: Mapping[str, Any] | None = None,
+    unwrapping: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Sidecar of a ``total`` or ``local`` field; `branch` for that of a slab."""
     words = f"{kind.capitalize()} field in parts per million of B0"
@@ -160,6 +161,7 @@ def field_sidecar(
         **provenance.describe(f"{words}: {branch.description}" if branch else words, sources),
         **(branch.fields if branch else {}),
         **({"BackgroundRemoval": dict(background_removal)} if background_removal else {}),
+        **({"Unwrapping": dict(unwrapping)} if unwrapping else {}),
     }
 
 

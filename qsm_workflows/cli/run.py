@@ -10,6 +10,7 @@ from qsm_workflows.networks.methods import method_key
 
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
 MASK_METHODS = ("bet", "deepbet", "phase")
+UNWRAPPINGS = ("romeo", "bestpath", "laplacian")
 ALL_METHODS = (
     "tkd",
     "ilsqr",
@@ -155,6 +156,18 @@ def _add_processing_options(group) -> None:
         type=int,
         choices=(1, -1),
         help="sign of the phase where the field is raised (default: -1 for GE, else 1)",
+    )
+    group.add_argument(
+        "--bipolar",
+        action="store_true",
+        help="echoes were read back and forth: remove what that adds to every second one (default: "
+        "where three echoes show a ramp between odd and even ones)",
+    )
+    group.add_argument(
+        "--unwrap",
+        choices=UNWRAPPINGS,
+        default="romeo",
+        help="phase unwrapping (default: %(default)s)",
     )
     group.add_argument(
         "--bgremove",

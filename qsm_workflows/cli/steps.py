@@ -43,11 +43,18 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
     ),
     "unwrap": (
         "unwrap phase",
-        (_Method("bestpath", "phase.UnwrapBestPath", "reliable voxels first"),),
+        (
+            _Method("romeo", "unwrapping.UnwrapROMEO", "coherent voxels first, echoes together"),
+            _Method("bestpath", "unwrapping.UnwrapBestPath", "reliable voxels first"),
+            _Method("laplacian", "unwrapping.UnwrapLaplacian", "nearest to the wrapped steps"),
+        ),
     ),
     "fieldmap": (
         "total field from unwrapped phase",
-        (_Method("linear", "phase.FitEchoes", "weighted line through zero"),),
+        (
+            _Method("linear", "fieldmap.FitEchoes", "weighted line through zero"),
+            _Method("nonlinear", "fieldmap.FitEchoesNonlinear", "complex signal with offset"),
+        ),
     ),
     "bgremove": (
         "local field from the total field",

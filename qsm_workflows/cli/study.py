@@ -92,6 +92,8 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         If an option cannot be met.
     """
     parameters = read_parameters(args.param)
+    if args.bipolar:
+        parameters.setdefault("phase_offset", {})["readout"] = "bipolar"
     check_parameters(parameters)
     if args.resharp_preset not in RESHARP_PRESETS:
         known = ", ".join(RESHARP_PRESETS)
@@ -105,6 +107,7 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         methods=methods,
         parameters=parameters,
         weights=weights,
+        unwrapping=args.unwrap,
         background_removal=args.bgremove,
         resharp_preset=args.resharp_preset,
         reference=args.reference,

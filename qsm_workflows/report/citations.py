@@ -44,11 +44,27 @@ WORKS = {
         "using convolutional neural networks. arXiv 2023;2308.07003.",
         "10.48550/arXiv.2308.07003",
     ),
-    "best_path": Work(
+    "bestpath": Work(
         "Abdul-Rahman HS, Gdeisat MA, Burton DR, Lalor MJ, Lilley F, Moore CJ. Fast and robust "
         "three-dimensional best path phase unwrapping algorithm. Appl Opt "
         "2007;46(26):6623–6635.",
         "10.1364/AO.46.006623",
+    ),
+    "romeo": Work(
+        "Dymerska B, Eckstein K, Bachrata B, et al. Phase unwrapping with a rapid opensource "
+        "minimum spanning tree algorithm (ROMEO). Magn Reson Med 2021;85(4):2294–2308.",
+        "10.1002/mrm.28563",
+    ),
+    "laplacian": Work(
+        "Ghiglia DC, Romero LA. Robust two-dimensional weighted and unweighted phase unwrapping "
+        "that uses fast transforms and iterative methods. J Opt Soc Am A 1994;11(1):107–117.",
+        "10.1364/JOSAA.11.000107",
+    ),
+    "complex_fit": Work(
+        "Liu T, Wisnieff C, Lou M, Chen W, Spincemaille P, Wang Y. Nonlinear formulation of the "
+        "magnetic field to source relationship for robust quantitative susceptibility mapping. "
+        "Magn Reson Med 2013;69(2):467–476.",
+        "10.1002/mrm.24272",
     ),
     "resharp": Work(
         "Sun H, Wilman AH. Background field removal using spherical mean value filtering and "
@@ -168,7 +184,7 @@ WORKS = {
 """Key of a step → the work that describes it."""
 
 _SHARED = {
-    "bestpath": ("best_path",),
+    "nonlinear": ("complex_fit",),
     "xqsmindividual": ("xqsm", "coverage"),
     "xqsmcropped": ("xqsm", "coverage"),
     "unet": ("xqsm",),

@@ -23,6 +23,11 @@ _PHRASES = {
     "ir2qsm": "the recurrent convolutional network IR2QSM",
     "lpcnn": "the learned proximal network LPCNN",
 }
+_UNWRAPPINGS = {
+    "romeo": "ROMEO",
+    "bestpath": "the best-path algorithm",
+    "laplacian": "least squares of its Laplacian",
+}
 # Methods that invert the dipole model itself instead of having learned it.
 _MODEL_BASED = {"tkd", "ilsqr", "medi", "tv"}
 _UNTOLD = {"weights", "weights_sha256"}
@@ -145,19 +150,23 @@ def _masking(scans: Iterable[ScanOutputs], cite: _Citations) -> str:
 
 
 def _fields(scans: Iterable[ScanOutputs], cite: _Citations) -> str:
+    sidecars = [s.total_field.sidecar for s in scans if s.maps and s.total_field is not None]
     echoes = {
-        sum("part-phase" in str(source) for source in scan.total_field.sidecar.get("Sources", []))
-        for scan in scans
-        if scan.maps and scan.total_field is not None
+        sum("part-phase" in str(source) for source in sidecar.get("Sources", []))
+        for sidecar in sidecars
     } - {0}
-    if not echoes:
+    names = {str(s["Unwrapping"]["Method"]) for s in sidecars if "Unwrapping" in s}
+    if not echoes or not names:
         return ""
-    text = f"Phase was unwrapped by the best-path algorithm{cite('best_path')}"
+    ways = listing(f"{_UNWRAPPINGS[name]}{cite(_key(name))}" for name in sorted(names))
+    text = f"Phase was unwrapped by {ways}"
     if max(echoes) == 1:
         return f"{text} and scaled to the total field in parts per million of B0."
     number = listing(str(n) for n in sorted(echoes))
+    bipolar = any(sidecar.get("BipolarReadoutCorrected") for sidecar in sidecars)
+    readout = " and of what reading every second echo backwards added" * bipolar
     return (
-        f"{text} echo by echo after removal of the phase offset, and the total field in parts "
+        f"{text} after removal of the phase offset{readout}, and the total field in parts "
         f"per million of B0 was fitted to the {number} echoes, weighted by magnitude."
     )
 

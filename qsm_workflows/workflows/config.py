@@ -104,6 +104,8 @@ class StudyConfig:
         Node inputs that differ from their defaults: step or method → name → value.
     weights : mapping
         Checkpoint of each network method.
+    unwrapping : str
+        Key of :data:`qsm_workflows.workflows.methods.UNWRAPPINGS`.
     background_removal : str
         Key of :data:`qsm_workflows.workflows.methods.BACKGROUND_REMOVALS`.
     resharp_preset : str
@@ -132,6 +134,7 @@ class StudyConfig:
     methods: tuple[str, ...] = ()
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    unwrapping: str = "romeo"
     background_removal: str = "resharp"
     resharp_preset: str = "study"
     reference: str = "optic_radiation"

@@ -10,6 +10,7 @@ from traits.api import TraitError
 
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
+from qsm_workflows.interfaces.fieldmap import FitEchoes, ReliabilityMask
 from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
 from qsm_workflows.interfaces.masking import BETMask, DeepBetMask, PhaseMask, RefineMask
 from qsm_workflows.interfaces.networks import (
@@ -21,7 +22,8 @@ from qsm_workflows.interfaces.networks import (
     XQSMCropped,
     XQSMIndividual,
 )
-from qsm_workflows.interfaces.phase import FitEchoes, ReliabilityMask, RemovePhaseOffset
+from qsm_workflows.interfaces.phase import RemovePhaseOffset
+from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 from qsm_workflows.networks.weights import read_metadata
 
@@ -152,6 +154,14 @@ MASK_METHODS: Mapping[str, type[SimpleInterface]] = {
 }
 """How a brain mask may be made."""
 
+UNWRAPPINGS: Mapping[str, type[SimpleInterface]] = {
+    "romeo": UnwrapROMEO,
+    "bestpath": UnwrapBestPath,
+    "laplacian": UnwrapLaplacian,
+}
+"""Every unwrapping. ROMEO, the default, left a tenth of best-path's wrong turns on simulated
+heads and takes less time (``benchmarks/unwrapping.py``)."""
+
 # Steps whose parameters a user may set, beside these.
 _STEPS: Mapping[str, type[SimpleInterface]] = {
     **MASK_METHODS,
@@ -196,6 +206,7 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     """
     interfaces = {
         **_STEPS,
+        **UNWRAPPINGS,
         **{name: removal.interface for name, removal in BACKGROUND_REMOVALS.items()},
         **{name: method.interface for name, method in METHODS.items()},
     }

@@ -7,17 +7,12 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from qsm_workflows.interfaces.fieldmap import FitEchoes, ReliabilityMask
 from qsm_workflows.interfaces.magnitude import CombineMagnitude
 from qsm_workflows.interfaces.masking import RefineMask
-from qsm_workflows.interfaces.phase import (
-    FitEchoes,
-    ReliabilityMask,
-    RemovePhaseOffset,
-    ScalePhase,
-    UnwrapBestPath,
-)
+from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase
 
-from .methods import MASK_METHODS
+from .methods import MASK_METHODS, UNWRAPPINGS
 from .resources import memory_gb
 
 
@@ -29,6 +24,7 @@ def init_preprocessing_wf(
     phase_units: str | None = None,
     phase_sign: int = 1,
     mask_method: str = "bet",
+    unwrapping: str = "romeo",
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     name: str = "preprocessing_wf",
 ) -> pe.Workflow:
@@ -49,10 +45,12 @@ def init_preprocessing_wf(
     mask_method : str
         How the brain is masked when no mask is given; a key of
         :data:`qsm_workflows.workflows.methods.MASK_METHODS`.
+    unwrapping : str
+        Key of :data:`qsm_workflows.workflows.methods.UNWRAPPINGS`.
     parameters : mapping, optional
         Inputs of nodes that differ from their defaults, by step: that of `mask_method`,
-        ``refine``, ``phase_offset``, ``fit``, ``reliability``. Masks are refined only if
-        there are any of ``refine``.
+        ``refine``, ``phase_offset``, that of `unwrapping`, ``fit``, ``reliability``. Masks
+        are refined only if there are any of ``refine``.
     name : str
         Name of the workflow.
 
@@ -73,6 +71,8 @@ def init_preprocessing_wf(
         Brain mask without voxels of unreliable phase.
     total_field
         Total field in ppm.
+    bipolar
+        Whether echoes were found to be read back and forth, and corrected.
     """
     chosen = parameters or {}
     times = [float(time) for time in echo_times]
@@ -86,7 +86,8 @@ def init_preprocessing_wf(
         niu.IdentityInterface(fields=["magnitude", "phase", "mask"]), name="inputnode"
     )
     outputnode = pe.Node(
-        niu.IdentityInterface(fields=["magnitude", "mask", "total_field"]), name="outputnode"
+        niu.IdentityInterface(fields=["magnitude", "mask", "total_field", "bipolar"]),
+        name="outputnode",
     )
     first_echo = pe.Node(
         niu.Select(index=[0]), name="first_echo", run_without_submitting=True, mem_gb=memory(0)
@@ -114,7 +115,9 @@ def init_preprocessing_wf(
         mem_gb=memory(3 * n_echoes + 12),
     )
     unwrap = pe.Node(
-        UnwrapBestPath(echo_times=times), name="unwrap", mem_gb=memory(2 * n_echoes + 40)
+        UNWRAPPINGS[unwrapping](echo_times=times, **chosen.get(unwrapping, {})),
+        name="unwrap",
+        mem_gb=memory(5 * n_echoes + 40),
     )
     fit = pe.Node(
         FitEchoes(echo_times=times, b0=float(b0), **chosen.get("fit", {})),
@@ -139,6 +142,7 @@ def init_preprocessing_wf(
             (fit, reliability, [("out_residual", "residual")]),
             (masked, reliability, [("out_mask", "mask")]),
             (combine, outputnode, [("out_file", "magnitude")]),
+            (offset, outputnode, [("bipolar", "bipolar")]),
             (fit, outputnode, [("out_file", "total_field")]),
             (reliability, outputnode, [("out_mask", "mask")]),
         ]
@@ -157,4 +161,6 @@ def init_preprocessing_wf(
                 (first_echo, mask, [("out", "in_file")]),
             ]
         )
+    if unwrapping == "romeo":
+        workflow.connect(inputnode, "magnitude", unwrap, "magnitudes")
     return workflow

@@ -26,7 +26,7 @@ from qsm_workflows.networks.weights import sha256
 
 from .branches import background_parameters, init_bt_wf, init_tb_wf
 from .config import FULL, Coverage, StudyConfig
-from .methods import BACKGROUND_REMOVALS, METHODS, node_parameters
+from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
 from .plan import ScanPlan
 from .preprocessing import init_preprocessing_wf
 from .resources import memory_gb
@@ -125,6 +125,7 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
         phase_sign=scan.phase_sign or 1,
         shape=geometry.shape,
         mask_method=config.mask_method,
+        unwrapping=config.unwrapping,
         parameters=config.parameters,
     )
     preprocessing_wf.inputs.inputnode.magnitude = [str(path) for path in scan.magnitude]
@@ -193,10 +194,18 @@ class _Saver:
             (
                 "total_field",
                 self.names.total_field(scan),
-                field_sidecar(self.provenance, kind="total", sources=raw),
+                field_sidecar(
+                    self.provenance,
+                    kind="total",
+                    sources=raw,
+                    unwrapping=self._unwrapping(),
+                ),
             ),
         ):
-            self._save(preprocessing_wf, {f"outputnode.{field}": "in_file"}, field, path, metadata)
+            source = {f"outputnode.{field}": "in_file"}
+            if field == "total_field":
+                source["outputnode.bipolar"] = "bipolar"
+            self._save(preprocessing_wf, source, field, path, metadata)
 
     def save_branch(self, branch_wf: pe.Workflow, order: str, config: StudyConfig) -> None:
         """Save local fields, masks and susceptibility maps of one order."""
@@ -268,6 +277,11 @@ class _Saver:
             parameters |= {"network": card.get("name", "weights given by the user")}
             parameters |= {"weights": Path(weights).name, "weights_sha256": sha256(weights)}
         return parameters
+
+    def _unwrapping(self) -> dict[str, Any]:
+        name = self.config.unwrapping
+        changes = self.config.parameters.get(name, {})
+        return {"Method": name, **node_parameters(UNWRAPPINGS[name], changes)}
 
     def _mask_sources(self) -> list[Path]:
         mask = self.plan.companions.mask

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qsm_workflows.algorithms.dipole import forward_field
+from qsm_workflows.algorithms.units import radians_per_ppm
 
 
 class Head(NamedTuple):
@@ -42,3 +43,24 @@ def head() -> Head:
     noise = rng.normal(0, 1e-3, shape)
     local_field = ((forward_field(chi, voxel_size, b0_dir) + noise) * mask).astype(np.float32)
     return Head(chi, mask, local_field, magnitude, voxel_size, b0_dir)
+
+
+class Echoes:
+    """A smooth field, a smooth offset and decaying echoes at 3 T."""
+
+    b0, times, shape = 3.0, [0.004, 0.010, 0.016, 0.022], (24, 20, 16)
+
+    def __init__(self) -> None:
+        x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in self.shape), indexing="ij")
+        self.field = 0.1 * (x + 0.5 * y**2 - z)
+        self.offset = 0.8 + 0.3 * x - 0.2 * y + 0.1 * z
+        self.magnitudes = [np.full(self.shape, np.exp(-30 * time)) for time in self.times]
+
+    def phases(self, offset=0.0, times=None):
+        """Phase of each echo, not wrapped."""
+        return [offset + radians_per_ppm(self.b0, t) * self.field for t in times or self.times]
+
+
+@pytest.fixture
+def echoes() -> Echoes:
+    return Echoes()

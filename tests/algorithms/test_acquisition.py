@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.acquisition import readout_ramp, sign_evidence
+from qsm_workflows.algorithms.acquisition import sign_evidence
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 
@@ -38,17 +38,6 @@ def test_image_without_signal_has_no_sign():
     assert sign_evidence([empty], [empty], (4, 4, 4), (0, 0, 1)) == 0
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_opposite_readout_is_a_ramp_along_its_axis(head, axis):
-    magnitude, field = head
-    n = magnitude.shape[axis]
-    ramp = np.linspace(-2, 2, n).reshape([n if i == axis else 1 for i in range(3)])
-    phases = [np.angle(np.exp(1j * (field * (1 + i) + ramp * (i % 2)))) for i in range(3)]
-    assert readout_ramp([magnitude] * 3, phases) == pytest.approx(8, rel=0.1)
-    straight = [np.angle(np.exp(1j * field * (1 + i))) for i in range(3)]
-    assert readout_ramp([magnitude] * 3, straight) < 0.1
-
-
 @pytest.mark.shared
 def test_sign_of_real_heads(shared_data):
     philips = shared_data / "philips_dualecho_invivo_wholehead/nii"
@@ -65,17 +54,3 @@ def test_sign_of_real_heads(shared_data):
     geometry = voxel_size(magnitude.affine), b0_direction(magnitude.affine)
     phase = difference.get_fdata() * np.pi / 4096
     assert sign_evidence([magnitude.get_fdata()], [phase], *geometry) > 0.4
-
-
-@pytest.mark.shared
-def test_echoes_of_the_real_phantom_are_read_in_one_direction(shared_data):
-    folder = shared_data / "siemens_6echo_phantom" / "nii"
-    volumes = {
-        part: [
-            nib.load(folder / f"sub-acdc95p_echo-{e}_part-{part}_MEGRE.nii.gz").get_fdata()
-            for e in (1, 2, 3)
-        ]
-        for part in ("mag", "phase")
-    }
-    phases = [phase * 2 * np.pi / 4096 - np.pi for phase in volumes["phase"]]
-    assert readout_ramp(volumes["mag"], phases) < 0.5

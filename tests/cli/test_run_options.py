@@ -19,6 +19,8 @@ STUDY_OPTIONS = {
     "--slab-axis": ["1"],
     "--reference": ["white_matter"],
     "--phase-sign": ["-1"],
+    "--bipolar": [],
+    "--unwrap": ["bestpath"],
     "--bgremove": ["vsharp"],
     "--resharp-preset": ["prisma"],
     "--param": ["tkd.threshold=0.2"],

@@ -83,6 +83,28 @@ def test_fieldmap(head):
     np.testing.assert_allclose(load("t.nii.gz"), load("total.nii"), atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["romeo", "laplacian"])
+def test_other_unwrappings(head, method):
+    given = "--magnitude mag1.nii mag2.nii" if method == "romeo" else ""
+    line = f"unwrap {method} phase1.nii phase2.nii --te 0.004 0.010 --mask mask.nii {given} --out"
+    assert run(f"{line} u1.nii u2.nii") == 0
+    for number in (1, 2):
+        np.testing.assert_allclose(
+            load(f"u{number}.nii"), load(f"unwrapped{number}.nii"), atol=1e-3
+        )
+
+
+def test_nonlinear_fieldmap_with_its_noise(head):
+    line = (
+        "fieldmap nonlinear unwrapped1.nii unwrapped2.nii --magnitude mag1.nii mag2.nii "
+        "--te 0.004 0.010 --b0 3 --mask mask.nii --out t.nii.gz --out-noise n.nii.gz"
+    )
+    assert run(line) == 0
+    np.testing.assert_allclose(load("t.nii.gz"), load("total.nii"), atol=1e-5)
+    noise = load("n.nii.gz")[load("mask.nii") > 0]
+    assert 0 < noise.min() <= noise.max() < 1e-3
+
+
 def test_background_removal(head, capsys):
     line = "bgremove resharp total.nii --mask mask.nii --out l.nii --out-mask m.nii.gz"
     assert run(f"{line} --radius 2 --tik 1e-3") == 0

@@ -3,13 +3,9 @@ import numpy as np
 import pytest
 
 from qsm_workflows.algorithms.units import radians_per_ppm
-from qsm_workflows.interfaces.phase import (
-    FitEchoes,
-    ReliabilityMask,
-    RemovePhaseOffset,
-    ScalePhase,
-    UnwrapBestPath,
-)
+from qsm_workflows.interfaces.fieldmap import FitEchoes, FitEchoesNonlinear, ReliabilityMask
+from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase
+from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 
 B0 = 3.0
 ECHO_TIMES = [0.005, 0.010, 0.015]
@@ -85,6 +81,54 @@ def test_sign_turns_the_field(scan):
     phase = read(ScalePhase(in_files=stored, units="0..4095").run().outputs.out_files)
     minus = ScalePhase(in_files=stored, units="0..4095", sign=-1).run().outputs.out_files
     np.testing.assert_allclose(np.exp(1j * read(minus)), np.exp(-1j * phase), atol=1e-6)
+
+
+@pytest.mark.parametrize("unwrap", [UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO])
+@pytest.mark.parametrize("fit", [FitEchoes, FitEchoesNonlinear])
+def test_unwrappings_and_fits_can_be_exchanged(scan, unwrap, fit):
+    stored, magnitudes, mask = scan
+    common = {"magnitudes": magnitudes, "echo_times": ECHO_TIMES}
+    phases = ScalePhase(in_files=stored).run().outputs.out_files
+    phases = RemovePhaseOffset(in_files=phases, mask=mask, **common).run().outputs.out_files
+    given = common if unwrap is UnwrapROMEO else {"echo_times": ECHO_TIMES}
+    unwrapped = unwrap(in_files=phases, mask=mask, **given).run().outputs.out_files
+    found = fit(in_files=unwrapped, b0=B0, mask=mask, **common).run().outputs
+    inside = read(mask) > 0
+    np.testing.assert_allclose(read(found.out_file)[inside], field()[inside], atol=3e-3)
+    assert read(found.out_residual)[inside].max() < 0.02
+    noise = read(found.out_noise)
+    assert 0 < noise[inside].max() < 1e-3
+    assert (noise[~inside] == 0).all()
+
+
+@pytest.mark.parametrize("readout", ["auto", "monopolar", "bipolar"])
+def test_echoes_read_back_and_forth_are_found_and_corrected(scan, tmp_path, caplog, readout):
+    stored, magnitudes, mask = scan
+    phases = ScalePhase(in_files=stored).run().outputs.out_files
+    ramp = np.linspace(-2, 2, SHAPE[0])[:, None, None] + 0.5
+    second = np.angle(np.exp(1j * (read(phases[1]) + ramp)))
+    phases[1] = write(tmp_path / "backwards.nii", second)
+    common = {"magnitudes": magnitudes, "echo_times": ECHO_TIMES, "mask": mask}
+    outputs = RemovePhaseOffset(in_files=phases, readout=readout, **common).run().outputs
+    assert outputs.bipolar is (readout != "monopolar")
+    assert ("back and forth" in caplog.text) is (readout != "monopolar")
+    unwrapped = UnwrapROMEO(in_files=outputs.out_files, **common).run().outputs.out_files
+    del common["mask"]
+    fit = FitEchoes(in_files=unwrapped, b0=B0, **common).run().outputs
+    inside = read(mask) > 0
+    error = np.abs(read(fit.out_file) - field())[inside].mean()
+    assert error < 0.01 if outputs.bipolar else error > 0.05
+
+
+def test_one_direction_is_not_taken_for_two(scan):
+    stored, magnitudes, mask = scan
+    phases = ScalePhase(in_files=stored).run().outputs.out_files
+    given = {"magnitudes": magnitudes, "echo_times": ECHO_TIMES, "mask": mask}
+    assert RemovePhaseOffset(in_files=phases, **given).run().outputs.bipolar is False
+    two = {"magnitudes": magnitudes[:2], "echo_times": ECHO_TIMES[:2], "mask": mask}
+    assert RemovePhaseOffset(in_files=phases[:2], **two).run().outputs.bipolar is False
+    with pytest.raises(ValueError, match="three echoes"):
+        RemovePhaseOffset(in_files=phases[:2], readout="bipolar", **two).run()
 
 
 def test_single_echo_goes_through_every_node(scan):

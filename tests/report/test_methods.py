@@ -47,12 +47,17 @@ def test_masks_and_unwrapping_are_read_from_sources(make_derivatives, tmp_path):
     field = root / "sub-01/fmap/sub-01_desc-total_fieldmap.json"
     field.write_text(
         json.dumps(
-            {"Sources": [f"bids:raw:sub-01_echo-{n}_part-phase_MEGRE.nii.gz" for n in (1, 2, 3)]}
+            {
+                "Sources": [f"bids:raw:sub-01_echo-{n}_part-phase_MEGRE.nii.gz" for n in (1, 2, 3)],
+                "Unwrapping": {"Method": "romeo", "template": 1},
+                "BipolarReadoutCorrected": True,
+            }
         )
     )
     change_sidecar(mask, Sources=[magnitude], SpatialReference=magnitude)
     text, works, _ = text_and_works(root)
-    assert {"bet", "best_path"} <= works
+    assert {"bet", "romeo"} <= works
+    assert "reading every second echo backwards" in text
     assert "fitted to the 3 echoes" in text
     change_sidecar(mask, Sources=["../masks/sub-01_mask.nii.gz"])
     text, works, _ = text_and_works(root)

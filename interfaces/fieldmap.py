@@ -1,0 +1,125 @@
+"""From unwrapped phase to the total field.
+
+Multi-echo data are lists of 3-D files in echo order.
+"""
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from . import _images
+
+
+class _FitInputSpec(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="unwrapped phase of each echo, rad"
+    )
+    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
+    b0 = traits.Float(mandatory=True, desc="main field, T")
+    mask = File(exists=True, desc="brain mask, outside of which the field is zero [none]")
+
+
+class _FitOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="total field, ppm")
+    out_residual = File(exists=True, desc="root-mean-square deviation from the fit, rad")
+    out_noise = File(exists=True, desc="standard deviation of the field from noise, ppm")
+
+
+class _Fit(SimpleInterface):
+    """Fits the field of each voxel."""
+
+    output_spec = _FitOutputSpec
+
+    def _run_interface(self, runtime):
+        masks = [self.inputs.mask] if isdefined(self.inputs.mask) else []
+        phases, image = _images.load_echoes(self.inputs.in_files, [*self.inputs.magnitudes, *masks])
+        inside = _images.load_mask(masks[0]) if masks else True
+        magnitudes = [_images.load_float(path) for path in self.inputs.magnitudes]
+        fit = self._fit([phase * inside for phase in phases], magnitudes)
+        for output, name, volume in (
+            ("out_file", "total_field", fit.total_field),
+            ("out_residual", "residual", fit.residual),
+            ("out_noise", "noise", fit.noise),
+        ):
+            self._results[output] = _images.save(
+                volume * inside, image, _images.output_path(runtime.cwd, name)
+            )
+        return runtime
+
+    def _fit(self, phases, magnitudes):
+        raise NotImplementedError
+
+
+class _FitEchoesInputSpec(_FitInputSpec):
+    weighting = traits.Enum(
+        "magnitude", "magnitude_squared", usedefault=True, desc="weight of each echo"
+    )
+
+
+class FitEchoes(_Fit):
+    """Fit the field; see :func:`qsm_workflows.algorithms.fits.fit_echoes`."""
+
+    input_spec = _FitEchoesInputSpec
+
+    def _fit(self, phases, magnitudes):
+        from qsm_workflows.algorithms.fits import fit_echoes
+
+        inputs = self.inputs
+        return fit_echoes(
+            phases, magnitudes, inputs.echo_times, inputs.b0, weighting=inputs.weighting
+        )
+
+
+class FitEchoesNonlinear(_Fit):
+    """Fit the field to the complex signal.
+
+    See :func:`qsm_workflows.algorithms.fits.fit_echoes_nonlinear`.
+    """
+
+    input_spec = _FitInputSpec
+
+    def _fit(self, phases, magnitudes):
+        from qsm_workflows.algorithms.fits import fit_echoes_nonlinear
+
+        return fit_echoes_nonlinear(phases, magnitudes, self.inputs.echo_times, self.inputs.b0)
+
+
+class _ReliabilityMaskInputSpec(BaseInterfaceInputSpec):
+    residual = File(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    threshold = traits.Float(0.5, usedefault=True, desc="largest deviation kept, rad")
+
+
+class _ReliabilityMaskOutputSpec(TraitedSpec):
+    out_mask = File(exists=True, desc="mask without unreliable regions")
+
+
+class ReliabilityMask(SimpleInterface):
+    """Mask reliable phase; see :func:`qsm_workflows.algorithms.fits.reliability_mask`."""
+
+    input_spec = _ReliabilityMaskInputSpec
+    output_spec = _ReliabilityMaskOutputSpec
+
+    def _run_interface(self, runtime):
+        from qsm_workflows.algorithms.fits import reliability_mask
+        from qsm_workflows.algorithms.geometry import voxel_size
+
+        residual, image = _images.load(self.inputs.residual)
+        _images.check_same_grid(self.inputs.residual, image, self.inputs.mask)
+        mask = reliability_mask(
+            residual,
+            _images.load_mask(self.inputs.mask),
+            voxel_size(image.affine),
+            threshold=self.inputs.threshold,
+        )
+        self._results["out_mask"] = _images.save(
+            mask, image, _images.output_path(runtime.cwd, "reliable_mask")
+        )
+        return runtime
