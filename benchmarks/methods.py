@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 BACKGROUND = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
-INVERSION = ("tkd", "tsvd", "l2", "ilsqr", "medi", "tv", "rts", "ndi")
+INVERSION = ("tkd", "tsvd", "l2", "ilsqr", "medi", "tv", "rts", "ndi", "star", "lnqsm")
 MODULES = {"vsharp": "sharp", "tkd": "direct", "tsvd": "direct", "l2": "direct"}
 """Where a function is, unless in a module of its own name."""
 
@@ -77,7 +77,8 @@ def call(method: str, head: Head, device: str) -> np.ndarray:
         geometry = GEOMETRY if method == "pdf" else GEOMETRY[:1]
         return function(head.total_field, head.mask, *geometry, device=device)[0]
     magnitude = (head.magnitude,) if method == "medi" else ()
-    return function(head.local_field, head.mask, *magnitude, *GEOMETRY, device=device)
+    field = head.total_field if method == "lnqsm" else head.local_field
+    return function(field, head.mask, *magnitude, *GEOMETRY, device=device)
 
 
 def measure(method: str, size: int, threads: int, device: str) -> Cost:

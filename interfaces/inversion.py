@@ -58,11 +58,11 @@ class _Inversion(SimpleInterface):
         set_threads(self.inputs.num_threads)
         module, name = self._function.split(".")
         invert = getattr(import_module(f"qsm_workflows.algorithms.inversion.{module}"), name)
-        local_field, image = _images.load(self.inputs.in_file)
+        field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         b0_dir = self.inputs.b0_dir
         arguments = {
-            "local_field": local_field,
+            next(iter(signature(invert).parameters)): field,
             "mask": _images.load_mask(self.inputs.mask),
             "voxel_size": voxel_size(image.affine),
             "b0_dir": b0_dir if isdefined(b0_dir) else b0_direction(image.affine),
@@ -199,6 +199,43 @@ class NDI(_Inversion):
 
     input_spec = _NDIInputSpec
     _function = "ndi.ndi"
+
+
+class _STARInputSpec(_InversionInputSpec):
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    regularisation = traits.Float(5e-4, usedefault=True, desc="λ of the second level, ppm·mm")
+    strong_regularisation = traits.Float(5e-3, usedefault=True, desc="λ of the first level, ppm·mm")
+    threshold = traits.Float(
+        0.15, usedefault=True, desc="difference from the median that makes a source strong, ppm"
+    )
+    tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends a level")
+    max_iterations = traits.Int(100, usedefault=True, desc="most iterations of a level")
+
+
+class STAR(_Inversion):
+    """Strong sources first; see :func:`qsm_workflows.algorithms.inversion.star.star`."""
+
+    input_spec = _STARInputSpec
+    _function = "star.star"
+
+
+class _LNQSMInputSpec(_InversionInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = File(exists=True, mandatory=True, desc="mask of the total field")
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    regularisation = traits.Float(2.5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    shrinkage = traits.Float(1e-3, usedefault=True, desc="τ, before half the square of χ")
+    max_outer = traits.Int(8, usedefault=True, desc="most reweighted steps")
+    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
+    max_inner = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends them")
+
+
+class LNQSM(_Inversion):
+    """Least norm, total field; see :func:`qsm_workflows.algorithms.inversion.lnqsm.lnqsm`."""
+
+    input_spec = _LNQSMInputSpec
+    _function = "lnqsm.lnqsm"
 
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):

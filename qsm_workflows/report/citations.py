@@ -157,6 +157,24 @@ WORKS = {
         "quantitative susceptibility mapping (QSM). NMR Biomed 2020;33(12):e4271.",
         "10.1002/nbm.4271",
     ),
+    "star": Work(
+        "Wei H, Dibb R, Zhou Y, et al. Streaking artifact reduction for quantitative "
+        "susceptibility mapping of sources with large dynamic range. NMR Biomed "
+        "2015;28(10):1294–1303.",
+        "10.1002/nbm.3383",
+    ),
+    "lnqsm": Work(
+        "Sun H, Ma Y, MacDonald ME, Pike GB. Whole head quantitative susceptibility mapping using "
+        "a least-norm direct dipole inversion method. NeuroImage 2018;179:166–175.",
+        "10.1016/j.neuroimage.2018.06.036",
+    ),
+    "cosmos": Work(
+        "Liu T, Spincemaille P, de Rochefort L, Kressler B, Wang Y. Calculation of susceptibility "
+        "through multiple orientation sampling (COSMOS): a method for conditioning the inverse "
+        "problem from measured magnetic field map to susceptibility source image in MRI. Magn "
+        "Reson Med 2009;61(1):196–204.",
+        "10.1002/mrm.21828",
+    ),
     "xqsm": Work(
         "Gao Y, Zhu X, Moffat BA, et al. xQSM: quantitative susceptibility mapping with octave "
         "convolutional and noise-regularized neural networks. NMR Biomed 2021;34(3):e4461.",

@@ -14,14 +14,16 @@ from qsm_workflows.algorithms.background.sharp import sharp, vsharp
 from qsm_workflows.algorithms.inversion.cosmos import cosmos
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+from qsm_workflows.algorithms.inversion.lnqsm import lnqsm
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
+from qsm_workflows.algorithms.inversion.star import star
 from qsm_workflows.algorithms.inversion.tv import tv
 
 METHODS = (
     *(resharp, sharp, vsharp, ismv, pdf, lbv),
-    *(tkd, tsvd, l2, ilsqr, medi, tv, rts, ndi, cosmos),
+    *(tkd, tsvd, l2, ilsqr, medi, tv, rts, ndi, star, lnqsm, cosmos),
 )
 NAN, INF = float("nan"), float("inf")
 
@@ -88,7 +90,7 @@ def test_a_full_mask_is_no_mistake(head, method):
     assert np.isfinite(result[0] if isinstance(result, tuple) else result).all()
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if "local_field" in parameters(m)])
+@pytest.mark.parametrize("method", [tkd, tsvd, l2, ilsqr, medi, tv, rts, ndi, star, lnqsm])
 def test_a_field_of_zeros_has_no_susceptibility(head, method):
     with pytest.raises(ValueError, match="zero everywhere"):
         call(method, head, field=0 * head.local_field)
@@ -99,10 +101,12 @@ BAD = {
     "radius": (0, -1, NAN, INF, 100),
     "radii": ([], [0], [3, NAN], [INF], [100, 90]),
     "tikhonov": (-1, NAN, INF),
-    "threshold": (0, -1, NAN, 1),
+    "threshold": (0, -1, NAN),
     "peel": (-1, NAN, 100),
     "pad": (-1, NAN, INF),
     "regularisation": (0, -1, NAN, INF),
+    "strong_regularisation": (0, 5e-4, NAN, INF),
+    "shrinkage": (0, -1, NAN, INF),
     "coupling": (0, -1, NAN, INF),
     "step": (0, 4, NAN),
     "edge_fraction": (0, 3, NAN),

@@ -1,17 +1,31 @@
 """What holds for every dipole inversion."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+from qsm_workflows.algorithms.inversion.lnqsm import lnqsm
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
+from qsm_workflows.algorithms.inversion.star import star
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.algorithms.metrics import correlation, nrmse
 
-PLAIN = {"tkd": tkd, "tsvd": tsvd, "l2": l2, "ilsqr": ilsqr, "tv": tv, "rts": rts, "ndi": ndi}
+PLAIN = {
+    "tkd": tkd,
+    "tsvd": tsvd,
+    "l2": l2,
+    "ilsqr": ilsqr,
+    "tv": tv,
+    "rts": rts,
+    "ndi": ndi,
+    "star": star,
+    "lnqsm": partial(lnqsm, max_outer=2, max_inner=20),
+}
 METHODS = (*PLAIN, "medi")
 
 

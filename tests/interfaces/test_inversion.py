@@ -11,11 +11,25 @@ from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 from qsm_workflows.algorithms.inversion.cosmos import cosmos
 from qsm_workflows.algorithms.inversion.direct import l2, tkd, tsvd
 from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
+from qsm_workflows.algorithms.inversion.lnqsm import lnqsm
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
+from qsm_workflows.algorithms.inversion.star import star
 from qsm_workflows.algorithms.inversion.tv import tv
-from qsm_workflows.interfaces.inversion import COSMOS, ILSQR, L2, MEDI, NDI, RTS, TKD, TSVD, TV
+from qsm_workflows.interfaces.inversion import (
+    COSMOS,
+    ILSQR,
+    L2,
+    LNQSM,
+    MEDI,
+    NDI,
+    RTS,
+    STAR,
+    TKD,
+    TSVD,
+    TV,
+)
 
 
 @pytest.fixture
@@ -74,6 +88,10 @@ def run(node, tmp_path):
         (RTS, rts, {"threshold": 0.2, "least_squares_iterations": 3, "regularisation": 0.01}),
         (RTS, rts, {"coupling": 9.0, "tolerance": 0.2, "max_iterations": 3}),
         (NDI, ndi, {}),
+        (STAR, star, {"regularisation": 0.01, "strong_regularisation": 0.02, "threshold": 0.05}),
+        (STAR, star, {"tolerance": 0.1, "max_iterations": 7}),
+        (LNQSM, lnqsm, {"max_outer": 2, "max_inner": 15}),
+        (LNQSM, lnqsm, {"regularisation": 0.01, "shrinkage": 0.1, "max_outer": 1, "pad": 5.0}),
         (NDI, ndi, {"regularisation": 0.1, "step": 1.0, "b0": 7.0, "delta_te": 0.02}),
         (NDI, ndi, {"tolerance": 0.2, "max_iterations": 3}),
         (TV, tv, {}),
@@ -132,7 +150,10 @@ def test_medi_node(files, volumes, tmp_path, keywords):
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("interface", "function"), [(TV, tv), (NDI, ndi)])
+@pytest.mark.parametrize(
+    ("interface", "function"),
+    [(TV, tv), (NDI, ndi), (STAR, star), (LNQSM, lnqsm)],
+)
 def test_noise(files, volumes, tmp_path, interface, function):
     node = interface(in_file=files["field"], mask=files["mask"], noise=files["noise"], pad=5.0)
     geometry = voxel_size(affine()), b0_direction(affine())
@@ -173,6 +194,8 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
         (TV, tv),
         (RTS, rts),
         (NDI, ndi),
+        (STAR, star),
+        (LNQSM, lnqsm),
         (COSMOS, cosmos),
     ],
 )

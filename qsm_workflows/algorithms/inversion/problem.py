@@ -43,6 +43,7 @@ class DipoleProblem:
         b0_dir: Triple,
         pad: float,
         device: str,
+        name: str = "local_field",
     ) -> "DipoleProblem":
         """Check the inputs of an inversion and embed them.
 
@@ -53,9 +54,9 @@ class DipoleProblem:
         """
         size, direction = check_geometry(voxel_size, b0_dir)
         inside = check_mask(mask)
-        field = check_volume("local_field", local_field, inside.shape) * inside
+        field = check_volume(name, local_field, inside.shape) * inside
         if not field.any():
-            raise ValueError("local_field is zero everywhere in the mask")
+            raise ValueError(f"{name} is zero everywhere in the mask")
         grid = fft.PaddedGrid.around(inside, size, pad)
         return cls(
             grid,
