@@ -104,6 +104,10 @@ class Derivatives:
         """Brain mask of the whole head."""
         return self._path(scan, "anat", "mask.nii.gz", {"desc": "brain"})
 
+    def r2star(self, scan: Scan) -> Path:
+        """R2* of the whole head, 1/s."""
+        return self._path(scan, "anat", "R2starmap.nii.gz", {})
+
     def branch_mask(self, scan: Scan, order: str, coverage: float) -> Path:
         """Voxels in which the maps of one order and coverage are valid."""
         return self._path(scan, "anat", "mask.nii.gz", {"desc": branch_label(order, coverage)})

@@ -165,6 +165,15 @@ def field_sidecar(
     }
 
 
+def r2star_sidecar(provenance: Provenance, *, sources: Iterable[Path]) -> dict[str, Any]:
+    """Sidecar of the map of R2*."""
+    return {
+        "Units": "1/s",
+        "SkullStripped": True,
+        **provenance.describe("R2* by least squares on the magnitude of the echoes", sources),
+    }
+
+
 def mask_sidecar(
     provenance: Provenance,
     *,

@@ -56,6 +56,13 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("nonlinear", "fieldmap.FitEchoesNonlinear", "complex signal with offset"),
         ),
     ),
+    "r2star": (
+        "R2* from the magnitude of the echoes",
+        (
+            _Method("arlo", "relaxation.ARLO", "equally spaced echoes"),
+            _Method("nonlinear", "relaxation.NonlinearR2Star", "any echoes, least squares"),
+        ),
+    ),
     "bgremove": (
         "local field from the total field",
         (
@@ -102,7 +109,8 @@ class _MethodParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         interface = _load(self.get_default("interface"))
-        self.epilog = step_options.source(self.prog.split()[-1])
+        step, method = self.prog.split()[-2:]
+        self.epilog = step_options.source(f"{step} {method}") or step_options.source(method)
         step_options.add_options(self, interface)
         return super().parse_known_args(args, namespace)
 

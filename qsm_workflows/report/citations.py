@@ -66,6 +66,12 @@ WORKS = {
         "Magn Reson Med 2013;69(2):467–476.",
         "10.1002/mrm.24272",
     ),
+    "arlo": Work(
+        "Pei M, Nguyen TD, Thimmappa ND, et al. Algorithm for fast monoexponential fitting based "
+        "on auto-regression on linear operations (ARLO) of data. Magn Reson Med "
+        "2015;73(2):843–850.",
+        "10.1002/mrm.25137",
+    ),
     "resharp": Work(
         "Sun H, Wilman AH. Background field removal using spherical mean value filtering and "
         "Tikhonov regularization. Magn Reson Med 2014;71(3):1151–1157.",
@@ -202,7 +208,7 @@ WORKS = {
 """Key of a step → the work that describes it."""
 
 _SHARED = {
-    "nonlinear": ("complex_fit",),
+    "fieldmap nonlinear": ("complex_fit",),
     "xqsmindividual": ("xqsm", "coverage"),
     "xqsmcropped": ("xqsm", "coverage"),
     "unet": ("xqsm",),

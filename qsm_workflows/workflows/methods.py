@@ -23,6 +23,7 @@ from qsm_workflows.interfaces.networks import (
     XQSMIndividual,
 )
 from qsm_workflows.interfaces.phase import RemovePhaseOffset
+from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 from qsm_workflows.networks.weights import read_metadata
@@ -168,6 +169,7 @@ _STEPS: Mapping[str, type[SimpleInterface]] = {
     "refine": RefineMask,
     "phase_offset": RemovePhaseOffset,
     "fit": FitEchoes,
+    "r2star": NonlinearR2Star,
     "reliability": ReliabilityMask,
 }
 

@@ -11,9 +11,13 @@ from qsm_workflows.interfaces.fieldmap import FitEchoes, ReliabilityMask
 from qsm_workflows.interfaces.magnitude import CombineMagnitude
 from qsm_workflows.interfaces.masking import RefineMask
 from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase
+from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 
 from .methods import MASK_METHODS, UNWRAPPINGS
 from .resources import memory_gb
+
+R2STAR_ECHOES = 3
+"""Echoes from which R2* is made: with two, nothing tells it from noise."""
 
 
 def init_preprocessing_wf(
@@ -71,6 +75,8 @@ def init_preprocessing_wf(
         Brain mask without voxels of unreliable phase.
     total_field
         Total field in ppm.
+    r2star
+        R2* in 1/s, in the brain mask; undefined with fewer than three echoes.
     bipolar
         Whether echoes were found to be read back and forth, and corrected.
     """
@@ -86,7 +92,7 @@ def init_preprocessing_wf(
         niu.IdentityInterface(fields=["magnitude", "phase", "mask"]), name="inputnode"
     )
     outputnode = pe.Node(
-        niu.IdentityInterface(fields=["magnitude", "mask", "total_field", "bipolar"]),
+        niu.IdentityInterface(fields=["magnitude", "mask", "total_field", "r2star", "bipolar"]),
         name="outputnode",
     )
     first_echo = pe.Node(
@@ -163,4 +169,17 @@ def init_preprocessing_wf(
         )
     if unwrapping == "romeo":
         workflow.connect(inputnode, "magnitude", unwrap, "magnitudes")
+    if n_echoes >= R2STAR_ECHOES:
+        r2star = pe.Node(
+            NonlinearR2Star(echo_times=times, **chosen.get("r2star", {})),
+            name="r2star",
+            mem_gb=memory(10 * n_echoes + 10),
+        )
+        workflow.connect(
+            [
+                (inputnode, r2star, [("magnitude", "in_files")]),
+                (masked, r2star, [("out_mask", "mask")]),
+                (r2star, outputnode, [("out_file", "r2star")]),
+            ]
+        )
     return workflow

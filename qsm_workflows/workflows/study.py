@@ -17,6 +17,7 @@ from qsm_workflows.bids.sidecars import (
     field_sidecar,
     magnitude_sidecar,
     mask_sidecar,
+    r2star_sidecar,
     regions_dictionary,
 )
 from qsm_workflows.interfaces.measurement import MeasureRegions
@@ -28,7 +29,7 @@ from .branches import background_parameters, init_bt_wf, init_tb_wf
 from .config import FULL, Coverage, StudyConfig
 from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
 from .plan import ScanPlan
-from .preprocessing import init_preprocessing_wf
+from .preprocessing import R2STAR_ECHOES, init_preprocessing_wf
 from .resources import memory_gb
 
 
@@ -172,17 +173,16 @@ class _Saver:
         self.background = {"Method": label, **background_parameters(config)}
 
     def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
-        """Save magnitude, brain mask and total field."""
+        """Save magnitude, brain mask, total field and R2*."""
         scan = self.plan.scan
         raw = [*scan.magnitude, *scan.phase]
-        for field, path, metadata in (
-            (
-                "magnitude",
+        sources = {"sources": scan.magnitude}
+        saved = {
+            "magnitude": (
                 self.names.magnitude(scan),
-                magnitude_sidecar(self.provenance, sources=scan.magnitude),
+                magnitude_sidecar(self.provenance, **sources),
             ),
-            (
-                "mask",
+            "mask": (
                 self.names.brain_mask(scan),
                 mask_sidecar(
                     self.provenance,
@@ -191,17 +191,17 @@ class _Saver:
                     method=None if self.plan.companions.mask else self.config.mask_method,
                 ),
             ),
-            (
-                "total_field",
+            "total_field": (
                 self.names.total_field(scan),
                 field_sidecar(
-                    self.provenance,
-                    kind="total",
-                    sources=raw,
-                    unwrapping=self._unwrapping(),
+                    self.provenance, kind="total", sources=raw, unwrapping=self._unwrapping()
                 ),
             ),
-        ):
+        }
+        if len(scan.magnitude) >= R2STAR_ECHOES:
+            metadata = r2star_sidecar(self.provenance, **sources)
+            saved["r2star"] = (self.names.r2star(scan), metadata)
+        for field, (path, metadata) in saved.items():
             source = {f"outputnode.{field}": "in_file"}
             if field == "total_field":
                 source["outputnode.bipolar"] = "bipolar"

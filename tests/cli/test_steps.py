@@ -105,6 +105,16 @@ def test_nonlinear_fieldmap_with_its_noise(head):
     assert 0 < noise.min() <= noise.max() < 1e-3
 
 
+@pytest.mark.parametrize("method", ["arlo", "nonlinear"])
+def test_r2star(head, method):
+    for number, time in enumerate((0.005, 0.010, 0.015), 1):
+        decayed = load("mag1.nii") * np.exp(-25 * time)
+        nib.save(nib.Nifti1Image(decayed.astype(np.float32), AFFINE), f"echo{number}.nii")
+    line = f"r2star {method} echo1.nii echo2.nii echo3.nii --te 0.005 0.010 0.015"
+    assert run(f"{line} --mask mask.nii --out r.nii.gz") == 0
+    np.testing.assert_allclose(load("r.nii.gz"), 25 * (load("mask.nii") > 0), atol=0.05)
+
+
 def test_background_removal(head, capsys):
     line = "bgremove resharp total.nii --mask mask.nii --out l.nii --out-mask m.nii.gz"
     assert run(f"{line} --radius 2 --tik 1e-3") == 0

@@ -68,6 +68,11 @@ def test_study_leaves_maps_tables_and_a_page(run, dataset):
         pallidum.loc[("T+B", 32.0), "percent_truth"] < pallidum.loc[("B+T", 32.0), "percent_truth"]
     )
     assert (pallidum["mean"] > 0.03).all()
+    r2star = nib.load(anat / "sub-01_R2starmap.nii.gz").get_fdata()
+    assert 10 < np.median(r2star[r2star > 0]) < 60
+    total = json.loads((out / "sub-01/fmap/sub-01_desc-total_fieldmap.json").read_text())
+    assert total["Unwrapping"]["Method"] == "romeo"
+    assert total["BipolarReadoutCorrected"] is False
     group = pd.read_csv(out / "group_desc-regions_stats.tsv", sep="\t", dtype={"subject": str})
     assert len(group) == len(table)
     assert "sub-01" in (out / "index.html").read_text()
