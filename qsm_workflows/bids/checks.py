@@ -1,11 +1,15 @@
 """Faults of a scan that are found before any work is done."""
 
 import math
+import zlib
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from qsm_workflows.algorithms.echoes import detect_phase_units
 from qsm_workflows.algorithms.geometry import FloatArray, voxel_size
@@ -116,6 +120,8 @@ def _check_images(scan: Scan, found: Problems) -> None:
     units: dict[str, Path] = {}
     first_echoes: list[tuple[FloatArray, FloatArray]] = []
     for magnitude_path, phase_path in zip(scan.magnitude, scan.phase, strict=True):
+        if _is_cut_to_bytes(magnitude_path, found) or _is_cut_to_bytes(phase_path, found):
+            continue
         magnitude = read_image(magnitude_path, found)
         if magnitude is not None:
             _check_magnitude(magnitude_path, magnitude, found)
@@ -143,6 +149,23 @@ def _check_images(scan: Scan, found: Problems) -> None:
         )
     if not any(problem.severity == "error" for problem in found.problems):
         check_phase(scan, first_echoes, found)
+
+
+def _is_cut_to_bytes(path: Path, found: Problems) -> bool:
+    """Whether values were put into signed bytes as they were, so that large ones overflowed."""
+    try:
+        image = nib.load(path)
+    except (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError):
+        return False  # as reading it will tell
+    data = image.dataobj
+    if image.get_data_dtype() != np.int8 or (data.slope, data.inter) != (1, 0):
+        return False
+    found.error(
+        path,
+        "its values are stored in signed bytes without a scale: all beyond 127 were lost",
+        "Convert the scan again, in 16 bits",
+    )
+    return True
 
 
 def _check_magnitude(path: Path, magnitude: FloatArray, found: Problems) -> None:

@@ -211,6 +211,13 @@ def _misplaced(path: Path, folder: str) -> Refusal:
 
 def _no_gradient_echo(folder: Path, names: list[str]) -> Refusal:
     seen = f"only {', '.join(sorted(names))}" if names else "no NIfTI image in anat/, fmap/ or swi/"
+    if any("_phasediff." in name for name in names):
+        return Refusal(
+            folder,
+            f"there is a phase difference, {seen}: no susceptibility can be mapped from it",
+            "Export magnitude and phase of every echo from the scanner, and convert them",
+            is_fault=False,
+        )
     return Refusal(
         folder,
         f"there is no gradient echo scan, {seen}",
@@ -249,6 +256,10 @@ def _manufacturer(image: _Image) -> str | None:
     maker = image.metadata.get("Manufacturer")
     if not isinstance(maker, str | None):
         raise _Refused(image.path, f"Manufacturer is {maker!r}, not a text", "Correct the sidecar")
+    if maker is not None and not maker.isprintable():
+        raise _Refused(
+            image.path, f"Manufacturer holds control characters, {maker!r}", "Correct the sidecar"
+        )
     return maker
 
 

@@ -36,7 +36,12 @@ def read_image(path: Path, found: Problems) -> FloatArray | None:
         if path.stat().st_size == 0:
             found.error(path, "the file is empty (0 bytes)", "Copy or convert it again")
             return None
-        image = nib.load(path)
+        # nibabel takes a file that it may not open for one of another format.
+        with path.open("rb"):
+            image = nib.load(path)
+    except PermissionError as error:
+        found.error(path, f"it may not be read: {error.strerror}", "Have its owner run chmod a+r")
+        return None
     except FileNotFoundError:
         found.error(path, "the file is not there", "Fetch it (datalad get, git annex get)")
         return None

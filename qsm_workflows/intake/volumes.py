@@ -87,6 +87,11 @@ def _read(path: Path) -> tuple[nib.Nifti1Image, NDArray]:
         voxels = np.asarray(image.dataobj)
         if voxels.dtype.kind not in "iufc":
             raise ValueError(f"its values are of type {voxels.dtype}, not numbers")
+        if voxels.dtype == np.int8:
+            raise ValueError(
+                "its values are stored in signed bytes without a scale, all beyond 127 were lost; "
+                "convert the scan again, in 16 bits"
+            )
     except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except nib.filebasedimages.ImageFileError as error:

@@ -1,5 +1,6 @@
 """Images as people have them."""
 
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from qsm_workflows.cli.main import main
 
 SHAPE = (10, 9, 8)
 SIZE = 8.0
@@ -138,3 +141,36 @@ class Dicoms:
 @pytest.fixture
 def dicoms(tmp_path):
     return Dicoms(tmp_path / "dicom")
+
+
+@pytest.fixture
+def refuses(tmp_path, monkeypatch, capsys):
+    """Runs a command; it must exit so, say so, and leave the files as they were.
+
+    All beneath the folder of the test counts, temporary files too.
+    """
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path / "weights"))
+
+    def refuses(arguments, status, words):
+        before = tree(tmp_path)
+        try:
+            got = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            got = stop.code
+        told = capsys.readouterr()
+        assert words in told.out + told.err
+        assert "Traceback" not in told.err
+        assert got == status
+        assert tree(tmp_path) == before
+
+    return refuses
+
+
+def tree(folder):
+    return {
+        str(path): path.lstat().st_mtime_ns if path.is_file() else 0 for path in folder.rglob("*")
+    }
