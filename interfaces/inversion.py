@@ -240,16 +240,24 @@ class LNQSM(_Inversion):
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="local field of each orientation, ppm, on one grid"
+        File(exists=True), mandatory=True, desc="local field of each orientation, ppm"
     )
     masks = InputMultiObject(
         File(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
     )
+    magnitudes = InputMultiObject(
+        File(exists=True),
+        desc="magnitude of each, to register all to the first [fields are on one grid]",
+    )
     b0_dirs = traits.List(
         traits.Tuple(traits.Float, traits.Float, traits.Float),
-        mandatory=True,
-        desc="B0 in voxel axes of the grid, for each orientation",
+        desc="B0 in voxel axes of the one grid, for each [found from magnitudes and affines]",
     )
+    shrinkage = traits.Float(3e-3, usedefault=True, desc="τ, before the square of χ")
+    tolerance = traits.Float(
+        1e-2, usedefault=True, desc="relative residual that ends the iterations"
+    )
+    max_iterations = traits.Int(30, usedefault=True, desc="most conjugate gradient iterations")
     pad = traits.Float(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
@@ -261,7 +269,11 @@ class _COSMOSInputSpec(BaseInterfaceInputSpec):
 
 
 class COSMOS(SimpleInterface):
-    """Several orientations; see :func:`qsm_workflows.algorithms.inversion.cosmos.cosmos`."""
+    """Several orientations; see :func:`qsm_workflows.algorithms.inversion.cosmos.cosmos`.
+
+    With magnitudes, each orientation may lie on a grid of its own and all are registered
+    to the first; without, the fields are on one grid and `b0_dirs` says how B0 lay in it.
+    """
 
     input_spec = _COSMOSInputSpec
     output_spec = _InversionOutputSpec
@@ -272,16 +284,20 @@ class COSMOS(SimpleInterface):
         from qsm_workflows.algorithms.inversion.cosmos import cosmos
 
         set_threads(self.inputs.num_threads)
-        first = self.inputs.in_files[0]
         fields, images = zip(*(_images.load(path) for path in self.inputs.in_files), strict=True)
-        for other in [*self.inputs.in_files[1:], *self.inputs.masks]:
-            _images.check_same_grid(first, images[0], other)
         masks = [_images.load_mask(path) for path in self.inputs.masks]
+        if isdefined(self.inputs.magnitudes):
+            fields, masks, b0_dirs = self._align(fields, images, masks)
+        else:
+            b0_dirs = self._known_directions(images[0])
         chi = cosmos(
             fields,
             masks,
             voxel_size(images[0].affine),
-            self.inputs.b0_dirs,
+            b0_dirs,
+            shrinkage=self.inputs.shrinkage,
+            tolerance=self.inputs.tolerance,
+            max_iterations=self.inputs.max_iterations,
             pad=self.inputs.pad,
             device=self.inputs.device,
         )
@@ -289,3 +305,23 @@ class COSMOS(SimpleInterface):
             chi, images[0], _images.output_path(runtime.cwd, "chi")
         )
         return runtime
+
+    def _align(self, fields, images, masks):
+        """Fields and masks on the grid of the first, and B0 in its axes."""
+        from qsm_workflows.algorithms.inversion.cosmos import align_orientations
+
+        if isdefined(self.inputs.b0_dirs):
+            raise ValueError("give b0_dirs, or magnitudes to find them, not both")
+        for companions in (self.inputs.masks, self.inputs.magnitudes):
+            for path, image, other in zip(self.inputs.in_files, images, companions, strict=False):
+                _images.check_same_grid(path, image, other)
+        magnitudes = [_images.load_float(path) for path in self.inputs.magnitudes]
+        return align_orientations(fields, masks, magnitudes, [image.affine for image in images])
+
+    def _known_directions(self, first):
+        """B0 as given, for fields that are on one grid."""
+        if not isdefined(self.inputs.b0_dirs):
+            raise ValueError("give b0_dirs, one for each orientation, or magnitudes to find them")
+        for other in [*self.inputs.in_files[1:], *self.inputs.masks]:
+            _images.check_same_grid(self.inputs.in_files[0], first, other)
+        return self.inputs.b0_dirs

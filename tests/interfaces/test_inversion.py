@@ -172,6 +172,35 @@ def test_cosmos_node(files, volumes, tmp_path):
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-5)
 
 
+def test_cosmos_node_registers(files, volumes, tmp_path):
+    """The same scan twice, the second on a grid of its own: B0 lies as the affines say."""
+    moved = affine()
+    moved[:3, 3] += (3, -2, 1)
+    second = {}
+    for name in ("field", "mask", "magnitude"):
+        second[name] = tmp_path / f"second_{name}.nii.gz"
+        nib.save(nib.Nifti1Image(volumes[name], moved), second[name])
+    given = {
+        option: [files[name], second[name]]
+        for option, name in (("in_files", "field"), ("masks", "mask"), ("magnitudes", "magnitude"))
+    }
+    chi = run(COSMOS(pad=4.0, **given), tmp_path)
+    expected = cosmos(
+        [volumes["field"]] * 2,
+        volumes["mask"],
+        voxel_size(affine()),
+        [b0_direction(affine())] * 2,
+        pad=4.0,
+    )
+    inner = np.s_[4:-4, 4:-4, 4:-4]
+    assert np.corrcoef(chi[inner].ravel(), expected[inner].ravel())[0, 1] > 0.95
+    with pytest.raises(ValueError, match="not both"):
+        COSMOS(b0_dirs=[(0, 0, 1)] * 2, **given).run(cwd=str(tmp_path))
+    del given["magnitudes"]
+    with pytest.raises(ValueError, match="give b0_dirs"):
+        COSMOS(**given).run(cwd=str(tmp_path))
+
+
 @pytest.mark.parametrize("wrong", ["mask", "magnitude", "noise"])
 def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong):
     nib.save(nib.Nifti1Image(volumes[wrong][1:], affine()), files[wrong])
