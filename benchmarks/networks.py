@@ -113,17 +113,26 @@ def simulate(seed: int, lesions: bool, cache: Path) -> Whole:
     return Whole(Case(**parts), total_field)
 
 
-def slab_tasks(head: Whole, seed: int, coverages: list[float]) -> Iterator[Task]:
+def without_background(kept: Path, field: np.ndarray, case: Case) -> Case:
+    """A case with what RESHARP leaves of a total field."""
+    if not kept.exists():
+        local, eroded = resharp(field, case.mask, SIZE)
+        np.savez(kept, field=local, mask=eroded)
+    with np.load(kept) as arrays:
+        return replace(case, field=arrays["field"], mask=arrays["mask"])
+
+
+def slab_tasks(head: Whole, seed: int, coverages: list[float], cache: Path) -> Iterator[Task]:
     whole = head.case
     centre = whole.centre()
     noise = np.random.default_rng(seed).normal(0, NOISE, whole.field.shape).astype(np.float32)
-    local, eroded = resharp(head.total_field, whole.mask, SIZE)
+    local = without_background(cache / f"local{seed}.npz", head.total_field, whole)
     for mm in coverages:
         yield Task(whole.cut(mm, centre), seed, "ideal", mm)
-        yield Task(replace(whole, field=local, mask=eroded).cut(mm, centre), seed, "B+T", mm)
+        yield Task(local.cut(mm, centre), seed, "B+T", mm)
         slab = replace(whole, field=head.total_field).cut(mm, centre)
-        slab_field, slab_mask = resharp(slab.field, slab.mask, SIZE)
-        yield Task(replace(slab, field=slab_field, mask=slab_mask), seed, "T+B", mm)
+        kept = cache / f"local{seed}_{mm:g}.npz"
+        yield Task(without_background(kept, slab.field, slab), seed, "T+B", mm)
         if mm in REFERENCE_MM:
             noisy = replace(whole, field=whole.field + noise * whole.mask)
             yield Task(noisy.cut(mm, centre), seed, "noisy", mm)
@@ -136,16 +145,15 @@ def slab_tasks(head: Whole, seed: int, coverages: list[float]) -> Iterator[Task]
             yield Task(scaled.cut(mm, centre), seed, "ideal", mm, factor)
 
 
-def lesion_tasks(head: Whole, seed: int) -> Iterator[Task]:
+def lesion_tasks(head: Whole, seed: int, cache: Path) -> Iterator[Task]:
     whole = head.case
-    local, eroded = resharp(head.total_field, whole.mask, SIZE)
+    local = without_background(cache / f"local{seed}_lesions.npz", head.total_field, whole)
     for lesion in LESIONS:
         z = np.nonzero(whole.region(lesion))[2].mean()
         centre = (whole.affine @ [0, 0, z, 1])[:3]
         for mm in LESION_MM:
             yield Task(whole.cut(mm, centre), seed, "ideal", mm, lesion=lesion)
-            known = replace(whole, field=local, mask=eroded)
-            yield Task(known.cut(mm, centre), seed, "B+T", mm, lesion=lesion)
+            yield Task(local.cut(mm, centre), seed, "B+T", mm, lesion=lesion)
 
 
 def measure(task: Task, chi: np.ndarray, thickness: float) -> dict[str, float]:
@@ -191,9 +199,9 @@ def evaluate(
                 print(".", end="", flush=True)
 
     for seed in seeds:
-        run(slab_tasks(simulate(seed, False, cache), seed, coverages))
+        run(slab_tasks(simulate(seed, False, cache), seed, coverages, cache))
         if lesions:
-            run(lesion_tasks(simulate(seed, True, cache), seed))
+            run(lesion_tasks(simulate(seed, True, cache), seed, cache))
     print()
     return pd.DataFrame(rows)
 

@@ -20,6 +20,7 @@ from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
 from qsm_workflows.networks.methods import (
     check_checkpoint,
+    check_device,
     check_trained,
     find_installed,
     method_key,
@@ -40,6 +41,8 @@ from qsm_workflows.workflows.runner import (
     run_study,
 )
 
+_LOCAL_PLUGINS = ("MultiProc", "Linear")
+
 
 def run(args: argparse.Namespace) -> int:
     """Run a study; the exit status is 0, or 1 when a scan is not complete."""
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     execution = Execution(
         work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
     )
+    _check_device(args.device, args.plugin)
     index = _find_scans(args)
     faults = [refusal for refusal in index.refused if refusal.is_fault]
     preparation = _prepare(args, index, config, provenance)
@@ -167,13 +171,22 @@ def choose_methods(
 
 
 def _check_weights(weights: Mapping[str, str]) -> None:
-    """Read the files that a user gives for networks, long before they are needed.
-
-    In a process of its own: torch must not be loaded in the one that builds the graph.
-    """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    """Read the files that a user gives for networks, long before they are needed."""
+    with _torch_process() as process:
         for name, path in weights.items():
             process.submit(check_checkpoint, path, name).result()
+
+
+def _check_device(device: str, plugin: str) -> None:
+    """Refuse a device that this machine does not have, where the nodes run on this machine."""
+    if device != "cpu" and plugin in _LOCAL_PLUGINS:
+        with _torch_process() as process:
+            process.submit(check_device, device).result()
+
+
+def _torch_process() -> ProcessPoolExecutor:
+    """Process apart: torch must not be loaded in the one that builds the graph."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def read_parameters(items: Sequence[str]) -> dict[str, dict[str, Any]]:

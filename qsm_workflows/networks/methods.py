@@ -122,3 +122,16 @@ def check_checkpoint(path: str, name: str) -> None:
     from .checkpoints import read_checkpoint
 
     read_checkpoint(path, name)
+
+
+def check_device(device: str) -> None:
+    """Refuse a torch device that this machine does not have; loads torch.
+
+    Raises
+    ------
+    ValueError
+        As :func:`qsm_workflows.networks.inference.check_device`.
+    """
+    from . import inference
+
+    inference.check_device(device)

@@ -243,6 +243,8 @@ def test_another_background_removal_is_used_and_told(run):
         (["--param", "medi.strength=3"], "medi has no parameter 'strength'"),
         (["--param", "medi"], "is not NAME=VALUE"),
         (["--weights", "medi=x.pth"], "weights are for xqsmindividual, xqsmcropped"),
+        (["--device", "cuda:9"], "torch sees"),
+        (["--device", "abacus"], "unknown device 'abacus'"),
         (["--dgm-extent", "wide"], "--dgm-extent wide"),
         (["--resharp-preset", "none"], "ge, prisma, study"),
         (["--resharp-preset", "ge", "--bgremove", "lbv"], "--resharp-preset is for RESHARP"),
