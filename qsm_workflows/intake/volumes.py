@@ -79,6 +79,12 @@ def _read(path: Path) -> tuple[nib.Nifti1Image, NDArray]:
             raise ValueError("it is not NIfTI")
         shape = image.shape
         spatial, rest = shape[:3], [n for n in shape[3:] if n != 1]
+        if len(rest) == 2:
+            raise ValueError(
+                f"it has {' × '.join(map(str, shape))} voxels: give one channel or repetition, "
+                "with the echoes along the fourth axis; receive channels must be combined first, "
+                "phase too"
+            )
         if len(spatial) < 3 or len(rest) > 1:
             raise ValueError(
                 f"it has {' × '.join(map(str, shape))} voxels; give 3-D images, or 4-D ones with "

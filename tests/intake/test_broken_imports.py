@@ -145,7 +145,12 @@ IMPORTS = {
         "affine is singular",
     ),
     "two dimensions": (pair(saved(lambda d: d[:, :, 0, 0])), 1, "give 3-D images"),
-    "five dimensions": (pair(saved(lambda d: np.stack([d, d], 4))), 1, "give 3-D images"),
+    "receive channels": (pair(saved(lambda d: np.stack([d, d], 4))), 1, "must be combined first"),
+    "six dimensions": (
+        pair(saved(lambda d: np.stack([np.stack([d, d], 4)] * 2, 5))),
+        1,
+        "give 3-D images",
+    ),
     "fewer echoes": (pair(phase=saved(lambda d: d[..., :2])), 1, "3 volumes of magnitude and 2"),
     "fewer voxels": (pair(phase=saved(lambda d: d[1:])), 1, "not on the grid of the magnitude"),
     "signed bytes": (
