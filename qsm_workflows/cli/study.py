@@ -4,11 +4,8 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from math import ceil
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,18 +15,11 @@ from qsm_workflows.algorithms.presets import RESHARP_PRESETS
 from qsm_workflows.bids.index import Index, index_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
-from qsm_workflows.networks.methods import (
-    check_checkpoint,
-    check_device,
-    check_trained,
-    find_installed,
-    method_key,
-)
 from qsm_workflows.report.page import write_report
 from qsm_workflows.report.sections import Failure
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.estimate import Estimate, estimate_study
-from qsm_workflows.workflows.methods import METHODS, check_parameters
+from qsm_workflows.workflows.methods import check_parameters
 from qsm_workflows.workflows.plan import ScanPlan
 from qsm_workflows.workflows.runner import (
     Execution,
@@ -41,7 +31,7 @@ from qsm_workflows.workflows.runner import (
     run_study,
 )
 
-_LOCAL_PLUGINS = ("MultiProc", "Linear")
+from .choices import check_device_exists, choose_methods
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     execution = Execution(
         work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
     )
-    _check_device(args.device, args.plugin)
+    check_device_exists(args.device, args.plugin)
     index = _find_scans(args)
     faults = [refusal for refusal in index.refused if refusal.is_fault]
     preparation = _prepare(args, index, config, provenance)
@@ -123,70 +113,6 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         device=args.device,
         num_threads=args.threads,
     )
-
-
-def choose_methods(
-    wanted: Sequence[str] | None, weights: dict[str, str]
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Methods that can be run, with the weights of networks.
-
-    Parameters
-    ----------
-    wanted : sequence of str or None
-        Methods asked for by name; those of the study when None.
-    weights : dict
-        Weights given by the user.
-
-    Raises
-    ------
-    ValueError
-        If a network asked for by name has no weights, or weights are given for a method
-        that has none or cannot be read.
-    """
-    given = {method_key(name): path for name, path in weights.items()}
-    for name, path in given.items():
-        if name not in METHODS or not METHODS[name].is_network:
-            networks = ", ".join(m.name for m in METHODS.values() if m.is_network)
-            raise ValueError(f"--weights {name}={path}: weights are for {networks}")
-        if not Path(path).is_file():
-            raise ValueError(f"--weights {name}={path}: there is no such file")
-    if given:
-        _check_weights(given)
-    names = [m.name for m in METHODS.values() if m.by_default or m.is_network]
-    chosen, found = [], dict(given)
-    for name in dict.fromkeys(wanted or names):
-        if METHODS[name].is_network and name not in given:
-            try:
-                installed = find_installed(name)
-            except ValueError as error:
-                if wanted:
-                    raise
-                if METHODS[name].by_default:
-                    print(f"{name} is left out: {error}", file=sys.stderr)
-                continue
-            check_trained(name, installed)
-            found[name] = str(installed)
-        chosen.append(name)
-    return tuple(chosen), found
-
-
-def _check_weights(weights: Mapping[str, str]) -> None:
-    """Read the files that a user gives for networks, long before they are needed."""
-    with _torch_process() as process:
-        for name, path in weights.items():
-            process.submit(check_checkpoint, path, name).result()
-
-
-def _check_device(device: str, plugin: str) -> None:
-    """Refuse a device that this machine does not have, where the nodes run on this machine."""
-    if device != "cpu" and plugin in _LOCAL_PLUGINS:
-        with _torch_process() as process:
-            process.submit(check_device, device).result()
-
-
-def _torch_process() -> ProcessPoolExecutor:
-    """Process apart: torch must not be loaded in the one that builds the graph."""
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def read_parameters(items: Sequence[str]) -> dict[str, dict[str, Any]]:

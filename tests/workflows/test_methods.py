@@ -1,7 +1,7 @@
 import pytest
 
 from qsm_workflows.cli import run, steps
-from qsm_workflows.cli.study import choose_methods
+from qsm_workflows.cli.choices import choose_methods
 from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.ir2qsm import IR2QSM
 from qsm_workflows.networks.lite import LiteQSM
