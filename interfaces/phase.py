@@ -12,6 +12,7 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -126,4 +127,51 @@ class RemovePhaseOffset(SimpleInterface):
                 self._results["bipolar"] = True
         corrected = remove_phase_offset(phases, *common, smoothing=smoothing)
         self._results["out_files"] = _images.save_echoes(corrected, image, runtime.cwd, "phase")
+        return runtime
+
+
+class _CombineCoilsInputSpec(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(
+        File(exists=True),
+        mandatory=True,
+        desc="wrapped phase of each echo, rad, with the channels along the fourth axis",
+    )
+    magnitudes = InputMultiObject(
+        File(exists=True), mandatory=True, desc="magnitude of each echo, with the same channels"
+    )
+    echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
+    mask = File(exists=True, desc="where there is signal [a tenth of the highest magnitude]")
+    smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offsets, mm")
+
+
+class _CombineCoilsOutputSpec(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="combined phase of each echo, rad")
+    out_magnitudes = OutputMultiObject(File(exists=True), desc="combined magnitude of each echo")
+
+
+class CombineCoils(SimpleInterface):
+    """Combine receive channels; see :func:`qsm_workflows.algorithms.coils.combine_coils`."""
+
+    input_spec = _CombineCoilsInputSpec
+    output_spec = _CombineCoilsOutputSpec
+
+    def _run_interface(self, runtime):
+        from qsm_workflows.algorithms.coils import combine_coils
+        from qsm_workflows.algorithms.geometry import voxel_size
+
+        masks = [self.inputs.mask] if isdefined(self.inputs.mask) else []
+        phases, image = _images.load_echoes(self.inputs.in_files, [*self.inputs.magnitudes, *masks])
+        combined, magnitudes = combine_coils(
+            phases,
+            [_images.load_float(path) for path in self.inputs.magnitudes],
+            self.inputs.echo_times,
+            voxel_size(image.affine),
+            mask=_images.load_mask(masks[0]) if masks else None,
+            smoothing=self.inputs.smoothing,
+        )
+        for output, name, volumes in (
+            ("out_files", "phase", combined),
+            ("out_magnitudes", "magnitude", magnitudes),
+        ):
+            self._results[output] = _images.save_echoes(volumes, image, runtime.cwd, name)
         return runtime

@@ -65,7 +65,7 @@ def remove_phase_offset(
     times = check_echo_times(echo_times, len(phases))
     if len(times) < 2:
         raise ValueError("removing the phase offset needs two echoes")
-    _check_smoothing(smoothing)
+    check_smoothing(smoothing)
     inside = check_mask(mask)
     wrapped = check_echoes("phase", phases, inside.shape, len(times))
     signal = check_echoes("magnitude", magnitudes, inside.shape, len(times))
@@ -146,7 +146,7 @@ def readout_difference(
     times = check_echo_times(echo_times, len(phases))
     if len(times) < 3:
         raise ValueError("the difference of readout directions shows in three echoes only")
-    _check_smoothing(smoothing)
+    check_smoothing(smoothing)
     inside = check_mask(mask)
     wrapped = check_echoes("phase", phases, inside.shape, len(times))
     signal = check_echoes("magnitude", magnitudes, inside.shape, len(times))
@@ -229,7 +229,7 @@ def smooth_phase(
     return np.angle(smooth).astype(np.float32)
 
 
-def _check_smoothing(smoothing: float) -> None:
+def check_smoothing(smoothing: float) -> None:
     """Refuse a width that is no length.
 
     Raises

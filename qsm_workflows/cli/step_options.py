@@ -34,6 +34,16 @@ def output_names(interface: Any) -> list[str]:
     return [name for name in names if name.startswith("out_")]
 
 
+def echo_outputs(interface: Any) -> list[str]:
+    """Outputs of a node that are one file an echo."""
+    spec = interface.output_spec()
+    return [
+        name
+        for name in output_names(interface)
+        if type(spec.trait(name).trait_type).__name__ == "OutputMultiObject"
+    ]
+
+
 def add_options(parser: argparse.ArgumentParser, interface: Any) -> None:
     """Add an argument for each input and output file of a node.
 
@@ -55,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser, interface: Any) -> None:
             continue
         group = files if argument.get("metavar") == "FILE" else parameters
         group.add_argument(
-            f"--{_option(name)}",
+            f"--{option(name)}",
             dest=name,
             required=bool(trait.mandatory),
             default=argparse.SUPPRESS,
@@ -64,12 +74,12 @@ def add_options(parser: argparse.ArgumentParser, interface: Any) -> None:
     outputs = output_names(interface)
     for name in outputs:
         files.add_argument(
-            "--out" if len(outputs) == 1 else f"--{_option(name)}",
+            "--out" if len(outputs) == 1 else f"--{option(name)}",
             dest=name,
-            nargs="+" if name == "out_files" else 1,
+            nargs="+" if name in echo_outputs(interface) else 1,
             type=Path,
             metavar="FILE",
-            required=len(outputs) == 1 or name == "out_file",
+            required=len(outputs) == 1 or name in ("out_file", "out_files"),
             default=argparse.SUPPRESS,
             help=interface.output_spec().trait(name).desc,
         )
@@ -92,7 +102,8 @@ def source(method: str) -> str | None:
     return " ".join(f"{work.text} {work.url}" for work in works) or None
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """Option, without its dashes, of an input or output."""
     return _NAMES.get(name, name).replace("_", "-")
 
 
@@ -110,7 +121,8 @@ def _values(trait: Any) -> dict[str, Any]:
     if kind == "Bool":
         return {"action": argparse.BooleanOptionalAction}
     if kind == "Enum":
-        return {"choices": trait.trait_type.values}
+        values = trait.trait_type.values
+        return {"choices": values, "type": type(values[0])}
     if kind == "Tuple":
         return {"type": float, "nargs": 3, "action": _Vector, "metavar": ("X", "Y", "Z")}
     if kind in ("List", "InputMultiObject"):

@@ -41,6 +41,14 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("refine", "masking.RefineMask", "a mask closed, filled, grown or shrunk"),
         ),
     ),
+    "phase": (
+        "phase in radians, without what coils and readout add",
+        (
+            _Method("scale", "phase.ScalePhase", "stored numbers to radians"),
+            _Method("offset", "phase.RemovePhaseOffset", "take away the phase at echo time zero"),
+            _Method("coils", "phase.CombineCoils", "combine the channels of a receive coil"),
+        ),
+    ),
     "unwrap": (
         "unwrap phase",
         (
@@ -175,8 +183,10 @@ def _targets(args: argparse.Namespace, interface: Any) -> dict[str, list[Path]]:
     """
     names = step_options.output_names(interface)
     targets = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    if "out_files" in targets and len(targets["out_files"]) != len(args.in_files):
-        raise ValueError(f"--out takes a file for each of the {len(args.in_files)} inputs")
+    for name in step_options.echo_outputs(interface):
+        if name in targets and len(targets[name]) != len(args.in_files):
+            option = f"--{step_options.option(name)}"
+            raise ValueError(f"{option} takes a file for each of the {len(args.in_files)} inputs")
     paths = [path for several in targets.values() for path in several]
     for path in paths:
         if not path.name.endswith((".nii", ".nii.gz")):

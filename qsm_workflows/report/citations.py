@@ -50,6 +50,12 @@ WORKS = {
         "2007;46(26):6623–6635.",
         "10.1364/AO.46.006623",
     ),
+    "mcpc3ds": Work(
+        "Eckstein K, Dymerska B, Bachrata B, et al. Computationally efficient combination of "
+        "multi-channel phase data from multi-echo acquisitions (ASPIRE). Magn Reson Med "
+        "2018;79(6):2996–3006.",
+        "10.1002/mrm.26963",
+    ),
     "romeo": Work(
         "Dymerska B, Eckstein K, Bachrata B, et al. Phase unwrapping with a rapid opensource "
         "minimum spanning tree algorithm (ROMEO). Magn Reson Med 2021;85(4):2294–2308.",
@@ -209,6 +215,8 @@ WORKS = {
 
 _SHARED = {
     "fieldmap nonlinear": ("complex_fit",),
+    "phase offset": ("mcpc3ds",),
+    "phase coils": ("mcpc3ds",),
     "xqsmindividual": ("xqsm", "coverage"),
     "xqsmcropped": ("xqsm", "coverage"),
     "unet": ("xqsm",),

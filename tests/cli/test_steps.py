@@ -58,6 +58,40 @@ def test_mask(head):
     np.testing.assert_array_equal(brain, bet(magnitude, size, smoothness=2, iterations=50))
 
 
+def test_phase_is_scaled_and_its_offset_removed(head):
+    for number in (1, 2):
+        stored = np.angle(np.exp(1j * (load(f"unwrapped{number}.nii") + 0.6))) * 1000
+        nib.save(nib.Nifti1Image(stored.astype(np.float32), AFFINE), f"stored{number}.nii")
+    assert run("phase scale stored1.nii stored2.nii --units mrad --out r1.nii r2.nii") == 0
+    line = "phase offset r1.nii r2.nii --magnitude mag1.nii mag2.nii --te 0.004 0.010"
+    assert run(f"{line} --mask mask.nii --out c1.nii c2.nii") == 0
+    inside = load("mask.nii") > 0
+    for number in (1, 2):
+        np.testing.assert_allclose(
+            load(f"c{number}.nii")[inside], load(f"phase{number}.nii")[inside], atol=0.01
+        )
+
+
+def test_channels_are_combined(head, capsys):
+    turns = np.array([0.4, 2.0, -1.0])
+    for number in (1, 2):
+        phase = load(f"unwrapped{number}.nii")[..., None] + turns
+        wrapped = np.angle(np.exp(1j * phase)).astype(np.float32)
+        magnitude = load(f"mag{number}.nii")[..., None] * np.float32([1, 2, 2])
+        nib.save(nib.Nifti1Image(wrapped, AFFINE), f"channels{number}.nii")
+        nib.save(nib.Nifti1Image(magnitude, AFFINE), f"sizes{number}.nii")
+    line = "phase coils channels1.nii channels2.nii --magnitude sizes1.nii sizes2.nii"
+    line += " --te 0.004 0.010 --out c1.nii c2.nii --out-magnitudes m1.nii"
+    assert run(line) == 2
+    assert "--out-magnitudes takes a file for each of the 2 inputs" in capsys.readouterr().err
+    assert run(f"{line} m2.nii") == 0
+    inside = load("mask.nii") > 0
+    for number in (1, 2):
+        difference = np.exp(1j * (load(f"c{number}.nii") - load(f"phase{number}.nii")))
+        assert np.abs(np.angle(difference))[inside].max() < 0.01
+        np.testing.assert_allclose(load(f"m{number}.nii")[inside], 300, rtol=1e-3)
+
+
 def test_unwrap_one_echo(head):
     assert run("unwrap bestpath phase2.nii --mask mask.nii --out u.nii.gz") == 0
     assert np.ptp(load("phase2.nii")) < 2 * np.pi < np.ptp(load("u.nii.gz"))
@@ -178,12 +212,12 @@ def name_of_output(interface):
 
 def option_for(name, trait):
     """Flag, value as the node has it, and value as it is typed."""
-    flag = [] if name in ("in_file", "in_files") else [f"--{step_options._option(name)}"]
+    flag = [] if name in ("in_file", "in_files") else [f"--{step_options.option(name)}"]
     kind = type(trait.trait_type).__name__
     if kind == "Bool":
         return [f"--no-{flag[0][2:]}"] if trait.default else flag, not trait.default, []
     if kind == "Enum":
-        return flag, trait.trait_type.values[-1], [trait.trait_type.values[-1]]
+        return flag, trait.trait_type.values[-1], [str(trait.trait_type.values[-1])]
     if kind in ("List", "InputMultiObject"):
         value, text = sample(type(trait.inner_traits[0].trait_type).__name__)
         return flag, [value], text
