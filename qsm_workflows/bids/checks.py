@@ -18,7 +18,7 @@ from qsm_workflows.algorithms.masking import SURE_EXTENT, check_whole_head
 from .companion_checks import check_companions
 from .companions import Companions
 from .consistency import check_consistency
-from .phase_checks import check_phase
+from .phase_checks import Echo, check_nuclei, check_phase
 from .problems import Problem, Problems
 from .reading import read_image
 from .scan import Scan
@@ -58,9 +58,11 @@ def check_scan(
     list of Problem
         Empty when all is well.
     """
-    found = _examine_files(scan)
+    found, echoes = _examine_files(scan)
     if companions is not None:
-        check_companions(companions, reference, found)
+        labels = check_companions(companions, reference, found)
+        if labels is not None and not found.has_errors:
+            check_nuclei(scan, echoes, labels, companions.label_table, found)
     if companions is None or companions.mask is None:
         _check_extraction(found, mask_method)
     return found.problems
@@ -68,15 +70,15 @@ def check_scan(
 
 def check_files(scan: Scan) -> list[Problem]:
     """Look for faults of a scan's own images and sidecars; see :func:`check_scan`."""
-    return _examine_files(scan).problems
+    return _examine_files(scan)[0].problems
 
 
-def _examine_files(scan: Scan) -> Problems:
+def _examine_files(scan: Scan) -> tuple[Problems, list[Echo]]:
+    """What is wrong with a scan, and its first echoes."""
     found = Problems()
     _check_timing(scan, found)
     check_consistency(scan, found)
-    _check_images(scan, found)
-    return found
+    return found, _check_images(scan, found)
 
 
 def _check_timing(scan: Scan, found: Problems) -> None:
@@ -115,10 +117,10 @@ def _check_timing(scan: Scan, found: Problems) -> None:
         )
 
 
-def _check_images(scan: Scan, found: Problems) -> None:
-    """Voxels of magnitude and phase, one echo in memory at a time."""
+def _check_images(scan: Scan, found: Problems) -> list[Echo]:
+    """Voxels of magnitude and phase, one echo in memory at a time but for the first three."""
     units: dict[str, Path] = {}
-    first_echoes: list[tuple[FloatArray, FloatArray]] = []
+    first_echoes: list[Echo] = []
     for magnitude_path, phase_path in zip(scan.magnitude, scan.phase, strict=True):
         if _is_cut_to_bytes(magnitude_path, found) or _is_cut_to_bytes(phase_path, found):
             continue
@@ -147,8 +149,9 @@ def _check_images(scan: Scan, found: Problems) -> None:
             f"its phase is in units of {second}, other echoes in units of {first}",
             "Convert all echoes to radians and state Units: rad",
         )
-    if not any(problem.severity == "error" for problem in found.problems):
+    if not found.has_errors:
         check_phase(scan, first_echoes, found)
+    return first_echoes
 
 
 def _is_cut_to_bytes(path: Path, found: Problems) -> bool:

@@ -21,9 +21,11 @@ _LEAST_IN_MASK = 0.9
 _EVERYWHERE = {"white_matter", "grey_matter", "csf", "vein", "haemorrhage", "calcification"}
 
 
-def check_companions(companions: Companions, reference: str | None, found: Problems) -> None:
-    """Mask, labels and truth."""
-    mask = None
+def check_companions(
+    companions: Companions, reference: str | None, found: Problems
+) -> FloatArray | None:
+    """Look for faults of mask, labels and truth; gives the labels, if there are any."""
+    mask = labels = None
     if companions.mask is not None:
         mask = read_image(companions.mask, found)
         if mask is not None and not mask.any():
@@ -39,6 +41,7 @@ def check_companions(companions: Companions, reference: str | None, found: Probl
             if found.grid is not None and found.grid[1].shape == labels.shape:
                 axis = slab_axis(found.grid[1].affine)
                 _check_regions(companions.labels, labels, table, mask, axis, found)
+    return labels
 
 
 def _check_labels(

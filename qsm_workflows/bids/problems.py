@@ -45,6 +45,11 @@ class Problems:
         self.problems: list[Problem] = []
         self.grid: tuple[Path, nib.Nifti1Image] | None = None
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether the scan cannot be processed."""
+        return any(problem.severity == "error" for problem in self.problems)
+
     def error(self, file: Path, what: str, remedy: str) -> None:
         """Add a fault that keeps the scan from being processed."""
         self.problems.append(Problem("error", file, what, remedy))

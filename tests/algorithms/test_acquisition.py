@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsm_workflows.algorithms.acquisition import sign_evidence
+from qsm_workflows.algorithms.acquisition import nuclei_evidence, sign_evidence
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 
@@ -36,6 +36,27 @@ def test_noise_has_no_sign(head):
 def test_image_without_signal_has_no_sign():
     empty = np.zeros((20, 20, 20))
     assert sign_evidence([empty], [empty], (4, 4, 4), (0, 0, 1)) == 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_iron_tells_the_sign_in_a_slab(sign):
+    size, b0_dir, shape = (1.5, 1.5, 2.0), (0, 0.28, 0.96), (48, 44, 12)
+    x = (np.arange(48) - 23.5)[:, None, None] * 1.5 + np.zeros(shape)
+    y = (np.arange(44) - 21.5)[:, None] * 1.5 + np.zeros(shape)
+    nuclei = (np.abs(x) - 12) ** 2 + y**2 < 6**2
+    brain = x**2 + y**2 < 30**2
+    field = forward_field(0.1 * nuclei, size, b0_dir) + 0.01 * x + 2e-4 * y**2
+    rng = np.random.default_rng(0)
+    magnitude = 100.0 * brain + rng.uniform(0, 1, shape)
+    phases = [
+        np.angle(np.exp(1j * (sign * 20 * field * echo + rng.normal(0, 0.05, shape))))
+        for echo in (1, 2, 3)
+    ]
+    evidence = nuclei_evidence([magnitude] * 3, phases, nuclei, size, b0_dir)
+    assert sign * evidence > 1
+    noise = rng.uniform(-3, 3, (3, *shape))
+    assert nuclei_evidence([magnitude] * 3, noise, nuclei, size, b0_dir) == 0
+    assert nuclei_evidence([magnitude] * 3, phases, np.zeros(shape), size, b0_dir) == 0
 
 
 @pytest.mark.shared

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qsm_workflows.algorithms.dipole import forward_field
-from qsm_workflows.bids.checks import check_files
+from qsm_workflows.bids.checks import check_files, check_scan
+from qsm_workflows.bids.companions import find_companions
 from qsm_workflows.bids.index import index_dataset
 
 SHAPE = (24, 28, 24)
@@ -56,3 +57,33 @@ def test_wrong_sign_is_told_and_can_be_stated(head):
 def test_bipolar_readout_is_told(head):
     (what,) = problems(head(ramp=6))
     assert "opposite directions" in what
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_labels_tell_the_sign_in_a_slab(dataset, sign):
+    """A disc of 24 mm with the pallidum on both sides, as a BIDS dataset with labels."""
+    shape, affine = (40, 40, 8), np.diag([2.0, 2.0, 3.0, 1.0])
+    x = (np.arange(40) - 19.5)[:, None, None] * 2 + np.zeros(shape)
+    y = (np.arange(40) - 19.5)[:, None] * 2 + np.zeros(shape)
+    nuclei = (np.abs(x) - 15) ** 2 + y**2 < 8**2
+    brain = x**2 + y**2 < 35**2
+    field = forward_field(0.1 * nuclei, (2, 2, 3), (0, 0, 1)) + 0.005 * x
+    rng = np.random.default_rng(0)
+    dataset.scan("sub-01")
+    for echo in (1, 2, 3):
+        phase = np.angle(np.exp(1j * (sign * 20 * field * echo + rng.normal(0, 0.05, shape))))
+        name = f"sub-01/anat/sub-01_echo-{echo}_part"
+        magnitude = 100 * brain + rng.uniform(0, 1, shape)
+        dataset.image(f"{name}-mag_MEGRE.nii.gz", magnitude.astype(np.float32), affine)
+        dataset.image(f"{name}-phase_MEGRE.nii.gz", phase.astype(np.float32), affine)
+    stem = "derivatives/m/sub-01/anat/sub-01"
+    dataset.image(f"{stem}_dseg.nii.gz", nuclei.astype(np.int16), affine)
+    dataset.text(f"{stem}_dseg.tsv", "index\tname\themisphere\n1\tpallidum\tL\n")
+    dataset.image(f"{stem}_desc-brain_mask.nii.gz", brain.astype(np.uint8), affine)
+    (scan,) = index_dataset(dataset.root).scans
+    found = check_scan(scan, find_companions(scan, dataset.root), reference="mask")
+    signs = [problem for problem in found if "its sign" in problem.what]
+    assert len(signs) == (sign == -1)
+    if signs:
+        assert "deep grey matter comes out less paramagnetic" in signs[0].what
+        assert "PhaseSign: -1" in signs[0].remedy
