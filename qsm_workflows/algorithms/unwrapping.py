@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.restoration import unwrap_phase
 
-from .geometry import FloatArray, MaskArray, check_mask, check_volume
+from .geometry import FloatArray, MaskArray, bounding_box, check_mask, check_volume
 
 
 def unwrap_bestpath(phase: ArrayLike, mask: ArrayLike) -> FloatArray:
@@ -54,11 +54,22 @@ def _unwrap_cropped(wrapped: NDArray[np.float64], inside: MaskArray) -> NDArray[
     and gives random ones to voxels at the border of the array, whatever its seed (up to
     0.26): the margin keeps these outside the mask.
     """
-    padded = np.pad(wrapped, 1, mode="reflect")
-    mask = np.pad(inside, 1)
-    box = tuple(slice(found.min() - 1, found.max() + 2) for found in np.nonzero(mask))
-    padded[box] = unwrap_phase(np.ma.array(padded[box], mask=~mask[box])).filled(0)
-    return padded[1:-1, 1:-1, 1:-1]
+    box = bounding_box(inside)
+    grown = tuple(
+        slice(max(side.start - 1, 0), min(side.stop + 1, n))
+        for side, n in zip(box, inside.shape, strict=True)
+    )
+    # A border of the box that the image does not have is mirrored.
+    lacking = [
+        (int(side.start == 0), int(side.stop == n))
+        for side, n in zip(box, inside.shape, strict=True)
+    ]
+    padded = np.pad(wrapped[grown], lacking, mode="reflect")
+    outside = ~np.pad(inside[grown], lacking)
+    core = tuple(slice(1, n - 1) for n in padded.shape)
+    result = np.zeros(inside.shape)
+    result[box] = unwrap_phase(np.ma.array(padded, mask=outside)).data[core]
+    return result
 
 
 def align_echoes(
@@ -178,6 +189,8 @@ class ConnectedParts:
 
     def turns(self, phase: NDArray[np.floating]) -> NDArray[np.float64]:
         """Whole turns nearest to the median phase of the part that each voxel is in."""
+        if len(self._numbers) == 1:
+            return np.full(phase.shape, np.rint(np.median(phase) / (2 * np.pi)))
         medians = np.asarray(ndimage.median(phase, self._labels, self._numbers))
         return np.rint(medians / (2 * np.pi))[self._labels - 1]
 

@@ -71,6 +71,10 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("nonlinear", "relaxation.NonlinearR2Star", "any echoes, least squares"),
         ),
     ),
+    "swi": (
+        "susceptibility-weighted image",
+        (_Method("phase", "swi.SusceptibilityWeighted", "magnitude times a mask of the phase"),),
+    ),
     "bgremove": (
         "local field from the total field",
         (

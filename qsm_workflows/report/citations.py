@@ -56,6 +56,11 @@ WORKS = {
         "2018;79(6):2996–3006.",
         "10.1002/mrm.26963",
     ),
+    "swi": Work(
+        "Haacke EM, Xu Y, Cheng YN, Reichenbach JR. Susceptibility weighted imaging (SWI). Magn "
+        "Reson Med 2004;52(3):612–618.",
+        "10.1002/mrm.20198",
+    ),
     "romeo": Work(
         "Dymerska B, Eckstein K, Bachrata B, et al. Phase unwrapping with a rapid opensource "
         "minimum spanning tree algorithm (ROMEO). Magn Reson Med 2021;85(4):2294–2308.",
@@ -216,6 +221,7 @@ WORKS = {
 _SHARED = {
     "fieldmap nonlinear": ("complex_fit",),
     "phase offset": ("mcpc3ds",),
+    "swi phase": ("swi",),
     "phase coils": ("mcpc3ds",),
     "xqsmindividual": ("xqsm", "coverage"),
     "xqsmcropped": ("xqsm", "coverage"),

@@ -149,6 +149,15 @@ def test_r2star(head, method):
     np.testing.assert_allclose(load("r.nii.gz"), 25 * (load("mask.nii") > 0), atol=0.05)
 
 
+def test_swi(head):
+    line = "swi phase unwrapped2.nii --magnitude mag2.nii --mask mask.nii --out s.nii"
+    assert run(f"{line} --out-projection p.nii.gz --thickness 6") == 0
+    image, slab = load("s.nii"), load("p.nii.gz")
+    inside = load("mask.nii") > 0
+    assert 0 < image[inside].min() < 90 < image.max() <= 100
+    np.testing.assert_array_equal(slab[10, 9, 9], image[10, 9, 7:11].min())  # four of 1.5 mm
+
+
 def test_background_removal(head, capsys):
     line = "bgremove resharp total.nii --mask mask.nii --out l.nii --out-mask m.nii.gz"
     assert run(f"{line} --radius 2 --tik 1e-3") == 0
