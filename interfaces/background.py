@@ -1,5 +1,6 @@
 """Background field removal."""
 
+import logging
 from dataclasses import asdict
 
 from nipype.interfaces.base import (
@@ -16,6 +17,8 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 from . import _images
 from ._torch import set_threads
 
+_logger = logging.getLogger("nipype.interface")
+
 
 class _BackgroundInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="total field, ppm")
@@ -30,6 +33,11 @@ class _BackgroundInputSpec(BaseInterfaceInputSpec):
 class _BackgroundOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="local field, ppm")
     out_mask = File(exists=True, desc="where it is valid")
+    eroded_mm = traits.List(
+        traits.Tuple(traits.Float, traits.Float),
+        desc="what the mask lost at the low and high end of each voxel axis, mm",
+    )
+    kept_fraction = traits.Float(desc="part of the mask's volume that is left")
 
 
 class _BackgroundRemoval(SimpleInterface):
@@ -39,14 +47,18 @@ class _BackgroundRemoval(SimpleInterface):
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
+        from qsm_workflows.algorithms.background.erosion import erosion
         from qsm_workflows.algorithms.geometry import voxel_size
 
         set_threads(self.inputs.num_threads)
         total_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        local_field, mask = self._remove(
-            image, total_field, _images.load_mask(self.inputs.mask), voxel_size(image.affine)
-        )
+        given, size = _images.load_mask(self.inputs.mask), voxel_size(image.affine)
+        local_field, mask = self._remove(image, total_field, given, size)
+        loss = erosion(given, mask, size)
+        _logger.info("%s: %s", type(self).__name__, loss)
+        self._results["eroded_mm"] = list(loss.faces)
+        self._results["kept_fraction"] = loss.kept
         self._results["out_file"] = _images.save(
             local_field, image, _images.output_path(runtime.cwd, "local_field")
         )
@@ -186,6 +198,12 @@ class PDF(_BackgroundRemoval):
 
 
 class _LBVInputSpec(_BackgroundInputSpec):
+    boundary = traits.Enum(
+        "inside",
+        "outside",
+        usedefault=True,
+        desc="surface: outermost voxels of the mask, which are lost, or just outside",
+    )
     peel = traits.Float(0.0, usedefault=True, desc="what to take off the mask afterwards, mm")
     tolerance = traits.Float(
         1e-5, usedefault=True, desc="relative residual that ends the iterations"
@@ -201,4 +219,9 @@ class LBV(_BackgroundRemoval):
     def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.lbv import lbv
 
-        return lbv(total_field, mask, size, **self._given("peel", "tolerance", "max_iterations"))
+        return lbv(
+            total_field,
+            mask,
+            size,
+            **self._given("boundary", "peel", "tolerance", "max_iterations"),
+        )

@@ -102,6 +102,7 @@ BAD = {
     "radii": ([], [0], [3, NAN], [INF], [100, 90]),
     "tikhonov": (-1, NAN, INF),
     "threshold": (0, -1, NAN),
+    "boundary": ("beyond", None),
     "peel": (-1, NAN, 100),
     "pad": (-1, NAN, INF),
     "regularisation": (0, -1, NAN, INF),

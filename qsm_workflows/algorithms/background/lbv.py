@@ -1,9 +1,11 @@
 """Background removal by a Laplacian boundary value problem."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from .. import differences, krylov
 from ..checks import check_stopping
@@ -19,6 +21,7 @@ def lbv(
     mask: ArrayLike,
     voxel_size: Triple,
     *,
+    boundary: Literal["inside", "outside"] = "inside",
     peel: float = 0.0,
     tolerance: float = 1e-5,
     max_iterations: int = 100,
@@ -26,12 +29,17 @@ def lbv(
 ) -> tuple[FloatArray, MaskArray]:
     """Remove the background field as the solution of Laplace's equation (LBV).
 
-    The local field u solves ∇²u = ∇²f in the mask, with u = 0 just outside. It has all of
+    The local field u solves ∇²u = ∇²f in the mask, with u = 0 at its surface. It has all of
     the Laplacian of the total field f, so that f − u is harmonic, as a background must be.
 
-    At the surface of the mask the local field is taken to be zero. It is not at the end
-    faces of a slab that was cut out of the brain: errors reach into the slab from there,
-    and `peel` takes off the worst.
+    Taken as the surface are the outermost voxels of the mask, as in MEDI's toolbox: they are
+    lost, and ∇²f is a central difference everywhere. With the surface just outside, as in
+    QSM.m, nothing is lost, but ∇²f in the outermost voxels has values to one side only and
+    multiplies what is wrong with the field there, partial volume and noise; on simulated
+    heads that doubles the error of the whole.
+
+    The local field is not zero at the end faces of a slab that was cut out of the brain:
+    errors reach into the slab from there, and `peel` takes off the worst.
 
     Parameters
     ----------
@@ -41,8 +49,10 @@ def lbv(
         Brain. Outside the image counts as outside the brain.
     voxel_size : (3,) sequence of float
         Voxel edge lengths in mm.
+    boundary : {"inside", "outside"}
+        Whether the surface lies in the outermost voxels of the mask, or just outside them.
     peel : float
-        Millimetres to take off the mask afterwards, on all sides; nothing else is eroded.
+        Millimetres of the mask to take off afterwards, on all sides.
     tolerance : float
         Relative residual that ends the iterations.
     max_iterations : int
@@ -53,8 +63,9 @@ def lbv(
     Returns
     -------
     local_field : (X, Y, Z) ndarray of float32
-        In ppm, zero outside the peeled mask.
-    peeled_mask : (X, Y, Z) ndarray of bool
+        In ppm, zero outside the mask that is left.
+    eroded_mask : (X, Y, Z) ndarray of bool
+        The mask without its outermost voxels, if they are the surface, and peeled.
 
     Raises
     ------
@@ -67,21 +78,36 @@ def lbv(
     """
     size, _ = check_geometry(voxel_size)
     check_stopping(tolerance, max_iterations=max_iterations)
-    kept = peel_mask(check_mask(mask), size, peel)
-    # One voxel of zeros round the mask is the boundary; transforms are only approximate.
+    inside = check_mask(mask)
+    kept = peel_mask(inside, size, peel)
+    if boundary not in ("inside", "outside"):
+        raise ValueError(f"boundary must be inside or outside, not {boundary!r}")
+    if boundary == "inside":
+        unknown = binary_erosion(inside)
+        kept &= unknown
+        if not kept.any():
+            raise ValueError("nothing is left of the mask without its outermost voxels")
+    else:
+        unknown = inside
+    # Beyond the surface is a voxel of zeros; the transforms need be only approximate.
     problem = FieldProblem.create(total_field, mask, size, 2 * float(size.max()), device)
+    interior = problem.grid.embed(unknown, device)
     inverse = 1 / (differences.gradient_power(problem.grid.shape, size, device) + _LONGEST)
 
     def operator(u: torch.Tensor) -> torch.Tensor:
         slopes = differences.gradient(u, size)
-        return differences.gradient_adjoint(slopes, size).mul_(problem.mask)
+        return differences.gradient_adjoint(slopes, size).mul_(interior)
 
+    if boundary == "inside":
+        rhs = operator(problem.field)
+    else:
+        rhs = differences.laplacian_within(problem.field, problem.mask > 0, size).neg_()
     local, residual = krylov.conjugate_gradient(
         operator,
-        differences.laplacian_within(problem.field, problem.mask > 0, size).neg_(),
+        rhs,
         tolerance=tolerance,
         max_iterations=max_iterations,
-        precondition=lambda r: problem.convolve(r, inverse).mul_(problem.mask),
+        precondition=lambda r: problem.convolve(r, inverse).mul_(interior),
     )
     report_unfinished("LBV", max_iterations, residual, tolerance)
     return problem.result(local, problem.grid.embed(kept, device))
