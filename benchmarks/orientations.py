@@ -17,6 +17,7 @@ import time
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
 from qsm_workflows.phantom.anatomy import make_anatomy
 from qsm_workflows.phantom.head import Head, image_anatomy
 from qsm_workflows.phantom.susceptibility import LABELS
@@ -57,6 +58,7 @@ def maps(head: Head, methods: list[str]) -> dict[str, np.ndarray]:
     from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
     from qsm_workflows.algorithms.inversion.medi import medi
     from qsm_workflows.algorithms.inversion.tv import tv
+    from qsm_workflows.networks.axes import ScannerAxes
     from qsm_workflows.networks.checkpoints import read_checkpoint
     from qsm_workflows.networks.grid import TrainedGrid
     from qsm_workflows.networks.inference import apply_network
@@ -74,14 +76,16 @@ def maps(head: Head, methods: list[str]) -> dict[str, np.ndarray]:
             found[method] = grid.backward(*grid.forward(head.chi, head.mask))
         elif method == "xqsm":
             checkpoint = read_checkpoint(find_weights("xqsm-individual"))
-            found[method] = apply_network(
+            axes = ScannerAxes.of(head.affine, local.shape)
+            chi = apply_network(
                 checkpoint.network,
-                local,
-                mask,
-                size,
-                b0_dir,
+                axes.forward(local),
+                axes.forward(mask),
+                voxel_size(axes.affine),
+                b0_direction(axes.affine),
                 trained_voxel_size=checkpoint.voxel_size,
             )
+            found[method] = axes.backward(chi)
         elif method == "medi":
             found[method] = medi(local, mask, magnitude, size, b0_dir)
         else:

@@ -59,6 +59,7 @@ class _NetworkInversion(SimpleInterface):
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.networks.axes import ScannerAxes
         from qsm_workflows.networks.checkpoints import read_checkpoint
         from qsm_workflows.networks.inference import apply_network
         from qsm_workflows.networks.methods import find_installed
@@ -80,13 +81,14 @@ class _NetworkInversion(SimpleInterface):
                 f"{expected}; fetch the weights again"
             )
         mask = _images.load_mask(self.inputs.mask)
+        axes = ScannerAxes.of(image.affine, field.shape)
         with progress_bar(self._method) as progress:
             chi = apply_network(
                 checkpoint.network,
-                field,
-                mask,
-                voxel_size(image.affine),
-                b0_direction(image.affine),
+                axes.forward(field),
+                axes.forward(mask),
+                voxel_size(axes.affine),
+                b0_direction(axes.affine),
                 trained_voxel_size=checkpoint.voxel_size,
                 device=device,
                 dtype=self.inputs.dtype,
@@ -94,7 +96,7 @@ class _NetworkInversion(SimpleInterface):
                 progress=progress,
             )
         self._results["out_file"] = _images.save(
-            chi, image, _images.output_path(runtime.cwd, "chi")
+            axes.backward(chi), image, _images.output_path(runtime.cwd, "chi")
         )
         return runtime
 

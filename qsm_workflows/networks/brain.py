@@ -1,11 +1,11 @@
 """Brain extraction by deepbet, a network for T1-weighted images of adults."""
 
-import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ..algorithms.geometry import MaskArray, check_volume, voxel_size
+from ..algorithms.geometry import MaskArray, check_volume
+from .axes import ScannerAxes
 
 # Share of the image that a brain of which anything was seen takes up at the least.
 _LEAST = 1e-3
@@ -42,8 +42,8 @@ def deepbet(magnitude: ArrayLike, affine: ArrayLike, *, threshold: float = 0.5) 
     ----------
     Fisch et al., arXiv:2308.07003 (2023).
     """
-    voxel_size(affine)
     volume = check_volume("magnitude", magnitude)
+    axes = ScannerAxes.of(affine, volume.shape)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
     if volume.min() == volume.max():
@@ -55,18 +55,14 @@ def deepbet(magnitude: ArrayLike, affine: ArrayLike, *, threshold: float = 0.5) 
             f"deepbet cannot be used ({error}); pip install qsm-workflows[deepbet], or mask with "
             "bet or phase, or give a mask (--mask)"
         ) from error
-    orientation = nib.io_orientation(affine)
-    canonical = nib.apply_orientation(volume, orientation)
     try:
         with torch.inference_mode():
             extraction = BrainExtraction(no_gpu=True)
-            probability = extraction.run_model(np.ascontiguousarray(canonical))
+            probability = extraction.run_model(axes.forward(volume))
             found = extraction.postprocess(probability > threshold) > 0
     # An assertion or an argmax of nothing, by how little was found.
     except (AssertionError, ValueError) as error:
         raise ValueError(f"deepbet finds no brain ({error}); give a mask (--mask)") from error
     if np.count_nonzero(found) < _LEAST * found.size:
         raise ValueError("deepbet finds no brain; give a mask (--mask)")
-    scanner = nib.orientations.axcodes2ornt("RAS")
-    back = nib.orientations.ornt_transform(scanner, orientation)
-    return np.ascontiguousarray(nib.apply_orientation(found, back))
+    return axes.backward(found)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from nipype import Node
 
-from qsm_workflows.interfaces.networks import IR2QSM, XQSM, DeepQSM, XQSMCropped
+from qsm_workflows.interfaces.networks import IR2QSM, XQSM, DeepQSM, XQSMCropped, XQSMIndividual
 from qsm_workflows.networks import lite, unet, xqsm
 from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.weights import sha256
@@ -40,6 +40,25 @@ def test_xqsm_node_writes_a_map_on_the_grid_of_the_field(tmp_path, images, xqsm_
     # An untrained xQSM returns its input.
     expected = field.get_fdata() * mask.get_fdata()
     np.testing.assert_allclose(result.get_fdata(), expected, atol=1e-6)
+
+
+def test_order_of_the_axes_does_not_matter(tmp_path, images):
+    """A network that favours directions sees the same head, however its axes are stored."""
+    field, mask = (nib.load(images[name]) for name in ("in_file", "mask"))
+    upright = {name: nib.as_closest_canonical(nib.load(path)) for name, path in images.items()}
+    for name, image in upright.items():
+        nib.save(image, tmp_path / f"upright_{name}.nii")
+    again = {name: str(tmp_path / f"upright_{name}.nii") for name in images}
+    assert nib.aff2axcodes(field.affine) != nib.aff2axcodes(upright["in_file"].affine)
+    maps = [
+        nib.load(Node(XQSMIndividual(**inputs), name, base_dir=tmp_path).run().outputs.out_file)
+        for name, inputs in (("stored", images), ("upright", again))
+    ]
+    inside = mask.get_fdata() > 0
+    assert maps[0].get_fdata()[inside].std() > 1e-3
+    np.testing.assert_array_equal(
+        nib.as_closest_canonical(maps[0]).get_fdata(), maps[1].get_fdata()
+    )
 
 
 def test_deepqsm_node_takes_an_original_checkpoint(tmp_path, images):
