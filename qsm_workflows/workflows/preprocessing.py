@@ -103,7 +103,7 @@ def init_preprocessing_wf(
         MASK_METHODS[mask_method](**chosen.get(mask_method, {})),
         name="mask",
         # deepbet's images have 256³ voxels, whatever those of the scan.
-        mem_gb=memory(2 * n_echoes + 12) + (4 if mask_method == "deepbet" else 0),
+        mem_gb=memory(6 * n_echoes + 12) + (4 if mask_method == "deepbet" else 0),
     )
     if "refine" in chosen:
         masked = pe.Node(RefineMask(**chosen["refine"]), name="refine", mem_gb=memory(12))
@@ -118,7 +118,7 @@ def init_preprocessing_wf(
     offset = pe.Node(
         RemovePhaseOffset(echo_times=times, **chosen.get("phase_offset", {})),
         name="phase_offset",
-        mem_gb=memory(3 * n_echoes + 12),
+        mem_gb=memory(3 * n_echoes + 45),
     )
     unwrap = pe.Node(
         UNWRAPPINGS[unwrapping](echo_times=times, **chosen.get(unwrapping, {})),
