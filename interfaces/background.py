@@ -102,6 +102,9 @@ class _SHARPInputSpec(_BackgroundInputSpec):
     threshold = traits.Float(
         0.05, usedefault=True, desc="smallest transfer of the kernel that is divided by"
     )
+    covered = traits.Float(
+        0.999, usedefault=True, desc="part of a sphere that must lie in the mask"
+    )
     pad = traits.Float(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
@@ -115,7 +118,9 @@ class SHARP(_BackgroundRemoval):
     def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.sharp import sharp
 
-        return sharp(total_field, mask, size, **self._given("radius", "threshold", "pad"))
+        return sharp(
+            total_field, mask, size, **self._given("radius", "threshold", "covered", "pad")
+        )
 
 
 class _VSHARPInputSpec(_BackgroundInputSpec):
@@ -127,6 +132,9 @@ class _VSHARPInputSpec(_BackgroundInputSpec):
     )
     threshold = traits.Float(
         0.05, usedefault=True, desc="smallest transfer of the largest kernel that is divided by"
+    )
+    covered = traits.Float(
+        0.999, usedefault=True, desc="part of a sphere that must lie in the mask"
     )
     pad = traits.Float(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
@@ -141,11 +149,14 @@ class VSHARP(_BackgroundRemoval):
     def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.sharp import vsharp
 
-        return vsharp(total_field, mask, size, **self._given("radii", "threshold", "pad"))
+        return vsharp(
+            total_field, mask, size, **self._given("radii", "threshold", "covered", "pad")
+        )
 
 
 class _ISMVInputSpec(_BackgroundInputSpec):
     radius = traits.Float(3.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
+    repetitions = traits.Int(0, usedefault=True, desc="of the mean; 0 for the limit")
     tolerance = traits.Float(
         1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )
@@ -160,7 +171,12 @@ class ISMV(_BackgroundRemoval):
     def _remove(self, image, total_field, mask, size):
         from qsm_workflows.algorithms.background.ismv import ismv
 
-        return ismv(total_field, mask, size, **self._given("radius", "tolerance", "max_iterations"))
+        return ismv(
+            total_field,
+            mask,
+            size,
+            **self._given("radius", "repetitions", "tolerance", "max_iterations"),
+        )
 
 
 class _PDFInputSpec(_BackgroundInputSpec):

@@ -99,6 +99,8 @@ def test_a_field_of_zeros_has_no_susceptibility(head, method):
 EMPTY = np.zeros((30, 33, 27))
 BAD = {
     "radius": (0, -1, NAN, INF, 100),
+    "covered": (0, 1.1, NAN),
+    "repetitions": (-1,),
     "radii": ([], [0], [3, NAN], [INF], [100, 90]),
     "tikhonov": (-1, NAN, INF),
     "threshold": (0, -1, NAN),

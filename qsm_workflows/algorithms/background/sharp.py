@@ -10,9 +10,6 @@ from .. import smv
 from ..geometry import DEFAULT_PAD, FloatArray, MaskArray, Triple, check_geometry
 from .problem import FieldProblem, check_fit, check_radius
 
-_COVERED = 0.999
-"""Part of a sphere that must lie in the mask; large ones may lack a few voxels of their surface."""
-
 
 def sharp(
     total_field: ArrayLike,
@@ -21,6 +18,7 @@ def sharp(
     *,
     radius: float = 9.0,
     threshold: float = 0.05,
+    covered: float = 0.999,
     pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> tuple[FloatArray, MaskArray]:
@@ -41,6 +39,9 @@ def sharp(
         Radius of the sphere in mm. So much is eroded, also at the end faces of a slab.
     threshold : float
         Smallest |C| that is divided by.
+    covered : float
+        Part of a sphere that must lie in the mask: large ones may lack a few voxels of
+        their surface.
     pad : float
         Millimetres of zeros around the mask; 0 works periodically on the image.
     device : str
@@ -63,7 +64,14 @@ def sharp(
     Schweser et al., NeuroImage 54:2789 (2011).
     """
     return vsharp(
-        total_field, mask, voxel_size, radii=[radius], threshold=threshold, pad=pad, device=device
+        total_field,
+        mask,
+        voxel_size,
+        radii=[radius],
+        threshold=threshold,
+        covered=covered,
+        pad=pad,
+        device=device,
     )
 
 
@@ -74,6 +82,7 @@ def vsharp(
     *,
     radii: Sequence[float] = (9.0, 7.0, 5.0, 3.0),
     threshold: float = 0.05,
+    covered: float = 0.999,
     pad: float = DEFAULT_PAD,
     device: str = "cpu",
 ) -> tuple[FloatArray, MaskArray]:
@@ -95,6 +104,9 @@ def vsharp(
         smallest is eroded, also at the end faces of a slab.
     threshold : float
         Smallest |C| that is divided by.
+    covered : float
+        Part of a sphere that must lie in the mask: large ones may lack a few voxels of
+        their surface.
     pad : float
         Millimetres of zeros around the mask; 0 works periodically on the image.
     device : str
@@ -123,6 +135,8 @@ def vsharp(
         check_radius(radius)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
+    if not 0 < covered <= 1:
+        raise ValueError(f"covered must be a part between 0 and 1, not {covered}")
     problem = FieldProblem.create(total_field, mask, size, pad, device)
 
     eroded = torch.zeros_like(problem.mask)
@@ -132,7 +146,7 @@ def vsharp(
         sphere = smv.ellipsoid(radius / size)
         if np.any(np.array(sphere.shape) > problem.grid.shape):
             continue
-        fits = problem.erode(sphere, _COVERED)
+        fits = problem.erode(sphere, covered)
         if not fits.any():
             continue
         high_pass = 1 - problem.mean(sphere)
