@@ -85,12 +85,18 @@ class TrainedGrid:
         if self.matrix is None:
             return np.where(mask, volume, np.float32(0)), mask
         inside = _resample(mask.astype(np.float32), self.matrix, self.shape, order=1) > 0.5
-        values = _resample(_extended(volume, mask), self.matrix, self.shape)
+        # Detail finer than the new voxels would otherwise turn up as false structure.
+        steps = np.linalg.norm(self.matrix, axis=1)
+        smooth = ndimage.gaussian_filter(
+            _extended(volume, mask), np.maximum(steps - 1, 0) / 2, mode="nearest"
+        )
+        values = _resample(smooth, self.matrix, self.shape)
         return np.where(inside, values, np.float32(0)), inside
 
     def backward(self, volume: FloatArray, mask: MaskArray) -> FloatArray:
         """Bring a volume, known inside `mask` of the trained grid, back to the image."""
         if self.matrix is not None:
+            # Not smoothed, even onto larger voxels: what was made of an image is as smooth as it.
             inverse = np.asarray(np.linalg.inv(self.matrix), np.float64)
             volume = _resample(_extended(volume, mask), inverse, self.image_shape)
         return _apply_turn(self.turn.T, volume)
@@ -139,13 +145,10 @@ def _resample(
     volume: FloatArray, matrix: NDArray[np.float64], shape: Shape3, order: int = 3
 ) -> FloatArray:
     """Interpolate onto a grid whose voxels `matrix` takes to those of `volume`."""
-    # Detail finer than the new voxels would otherwise turn up as false structure.
-    steps = np.linalg.norm(matrix, axis=1)
-    smooth = ndimage.gaussian_filter(volume, np.maximum(steps - 1, 0) / 2, mode="nearest")
     centre_out = (np.asarray(shape) - 1) / 2
     centre_in = (np.asarray(volume.shape) - 1) / 2
     return ndimage.affine_transform(
-        smooth,
+        volume,
         matrix,
         centre_in - matrix @ centre_out,
         output_shape=shape,
