@@ -136,12 +136,18 @@ class _MEDIInputSpec(_InversionInputSpec):
     regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
     delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
+    csf_mask = File(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
+    csf_weight = traits.Float(100.0, usedefault=True, desc="weight of deviations from that")
+    smv_radius = traits.Float(
+        0.0, usedefault=True, desc="take the mean over such a sphere from field and model, mm"
+    )
     merit = traits.Bool(False, usedefault=True, desc="lower the weight of outliers")
     edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
     max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
-    outer_tolerance = traits.Float(0.1, usedefault=True, desc="relative change that ends them")
+    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
     max_inner = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations a step")
-    inner_tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends them")
+    inner_tolerance = traits.Float(0.1, usedefault=True, desc="relative residual that ends them")
+    precondition = traits.Bool(True, usedefault=True, desc="divide residuals by the mean Hessian")
 
 
 class MEDI(_Inversion):

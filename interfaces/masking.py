@@ -219,3 +219,45 @@ class RefineMask(SimpleInterface):
             mask, image, _images.output_path(runtime.cwd, "mask")
         )
         return runtime
+
+
+class _CSFMaskInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="R2*, 1/s")
+    mask = File(exists=True, mandatory=True, desc="brain mask")
+    threshold = traits.Float(5.0, usedefault=True, desc="R2* of fluid is below this, 1/s")
+    radius = traits.Float(30.0, usedefault=True, desc="of the sphere that is looked at, mm")
+    depth = traits.Float(
+        10.0, usedefault=True, desc="least distance from the surface of the brain, mm"
+    )
+    regions = traits.Int(3, usedefault=True, desc="how many regions, the largest, are kept")
+
+
+class _CSFMaskOutputSpec(TraitedSpec):
+    out_mask = File(exists=True, desc="mask of the ventricles")
+
+
+class CSFMask(SimpleInterface):
+    """Ventricles by their R2*; see :func:`qsm_workflows.algorithms.csf.csf_mask`."""
+
+    input_spec = _CSFMaskInputSpec
+    output_spec = _CSFMaskOutputSpec
+
+    def _run_interface(self, runtime):
+        from qsm_workflows.algorithms.csf import csf_mask
+        from qsm_workflows.algorithms.geometry import voxel_size
+
+        r2star, image = _images.load(self.inputs.in_file)
+        _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
+        mask = csf_mask(
+            r2star,
+            _images.load_mask(self.inputs.mask),
+            voxel_size(image.affine),
+            threshold=self.inputs.threshold,
+            radius=self.inputs.radius,
+            depth=self.inputs.depth,
+            regions=self.inputs.regions,
+        )
+        self._results["out_mask"] = _images.save(
+            mask, image, _images.output_path(runtime.cwd, "mask")
+        )
+        return runtime

@@ -82,6 +82,12 @@ class PaddedGrid:
         shape = padded_shape((extent_x, extent_y, extent_z), voxel_size, pad)
         return cls((x, y, z), box, shape)
 
+    @property
+    def box_shape(self) -> Shape3:
+        """Voxels of the box."""
+        x, y, z = (axis.stop - (axis.start or 0) for axis in self.box)
+        return x, y, z
+
     def embed(self, volume: ArrayLike, device: str | torch.device = "cpu") -> torch.Tensor:
         """Put an image, which is zero outside the box, on the grid as float32."""
         part = to_tensor(np.asarray(volume)[self.box], device)
@@ -123,9 +129,18 @@ def forward(volume: torch.Tensor, shape: Shape3) -> torch.Tensor:
 
 
 def inverse(spectrum: torch.Tensor, shape: Shape3, crop: Shape3) -> torch.Tensor:
-    """Complex-to-real transform on the grid `shape`, cropped to `crop`."""
+    """Complex-to-real transform on the grid `shape`, cropped to `crop`.
+
+    An axis at a time where something is cut off: later axes need not transform that.
+    """
     x, y, z = crop
-    return torch.fft.irfftn(spectrum, s=shape)[:x, :y, :z]
+    if x < shape[0]:
+        spectrum = torch.fft.ifft(spectrum, dim=0)[:x]
+        spectrum = torch.fft.ifft(spectrum, dim=1)[:, :y]
+    else:
+        # torch's own irfftn takes a copy more.
+        spectrum = torch.fft.ifftn(spectrum, dim=(0, 1))[:, :y]
+    return torch.fft.irfft(spectrum, n=shape[2], dim=2)[..., :z].contiguous()
 
 
 def to_tensor(volume: ArrayLike, device: str | torch.device) -> torch.Tensor:

@@ -38,6 +38,7 @@ def conjugate_gradient(
     tolerance: float,
     max_iterations: int,
     precondition: Operator | None = None,
+    product: Callable[[torch.Tensor, torch.Tensor], float] = inner,
 ) -> tuple[torch.Tensor, float]:
     """Solve A·x = b from x = 0, for a symmetric positive definite A.
 
@@ -53,6 +54,8 @@ def conjugate_gradient(
         Most applications of A.
     precondition : callable, optional
         Approximate inverse of A, symmetric positive definite too.
+    product : callable, optional
+        Scalar product for which A is symmetric, where it is not the sum of products.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def conjugate_gradient(
         ‖b − A·x‖/‖b‖ that was reached.
     """
     solution = torch.zeros_like(rhs)
-    scale = norm(rhs)
+    scale = product(rhs, rhs) ** 0.5
     if scale == 0:
         return solution, 0.0
     residual = rhs.clone()
@@ -69,18 +72,19 @@ def conjugate_gradient(
     energy = 1.0
     for _ in range(max_iterations):
         descent = residual if precondition is None else precondition(residual)
-        previous, energy = energy, inner(residual, descent)
+        previous, energy = energy, product(residual, descent)
         if direction is None:
             direction = descent.clone()
         else:
-            direction.mul_(energy / previous).add_(descent)
+            torch.add(descent, direction, alpha=energy / previous, out=direction)
         image = operator(direction)
-        step = energy / inner(direction, image)
+        step = energy / product(direction, image)
         solution.add_(direction, alpha=step)
         residual.sub_(image, alpha=step)
-        if norm(residual) <= tolerance * scale:
+        left = product(residual, residual) ** 0.5 / scale
+        if left <= tolerance:
             break
-    return solution, norm(residual) / scale
+    return solution, left
 
 
 def lsqr(

@@ -38,6 +38,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("bet", "masking.BETMask", "FSL's bet where it is installed, else our own"),
             _Method("deepbet", "masking.DeepBetMask", "network, installed apart"),
             _Method("phase", "masking.PhaseMask", "what has usable phase, slabs too"),
+            _Method("csf", "masking.CSFMask", "the ventricles, from R2*"),
             _Method("refine", "masking.RefineMask", "a mask closed, filled, grown or shrunk"),
         ),
     ),

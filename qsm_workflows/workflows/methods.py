@@ -94,9 +94,9 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method("tkd", TKD, 4, 0.05),
-        Method("ilsqr", ILSQR, 22, 1.3),
-        Method("medi", MEDI, 28, 4.5, uses_magnitude=True),
-        Method("tv", TV, 20, 3, by_default=False),
+        Method("ilsqr", ILSQR, 14, 2.0),
+        Method("medi", MEDI, 20, 2.5, uses_magnitude=True),
+        Method("tv", TV, 14, 1.6, by_default=False),
         _network("xqsmindividual", XQSMIndividual, "xqsm", by_default=True),
         _network("xqsmcropped", XQSMCropped, "xqsm", by_default=True),
         _network("deepqsm", DeepQSM, "unet", by_default=True),
@@ -184,6 +184,7 @@ _WIRED = {
     "mask_file",
     "magnitude",
     "noise",
+    "csf_mask",
     "weights",
     "weights_sha256",
     "device",

@@ -113,6 +113,9 @@ BAD = {
     "coupling": (0, -1, NAN, INF),
     "step": (0, 4, NAN),
     "edge_fraction": (0, 3, NAN),
+    "csf_mask": (EMPTY, EMPTY + NAN, EMPTY[1:]),
+    "csf_weight": (0, -1, NAN, INF),
+    "smv_radius": (-1, NAN, INF),
     "b0": (0, -3, NAN, INF),
     "delta_te": (0, -1, NAN, INF),
     "noise": (EMPTY, EMPTY - 1, EMPTY + NAN, EMPTY[1:]),
@@ -126,7 +129,7 @@ BAD = {
 }
 """Values that a parameter of this name must not have, whatever the method."""
 
-ANYTHING_GOES = {"device", "merit", "signed_slopes"}
+ANYTHING_GOES = {"device", "merit", "precondition", "signed_slopes"}
 
 CASES = [
     (method, name)

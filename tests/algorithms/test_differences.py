@@ -55,3 +55,13 @@ def test_a_mask_of_one_voxel_has_no_derivative(positions):
     mask[4, 4, 4] = True
     assert not differences.laplacian_within(positions[0] ** 2, mask, VOXEL_SIZE).any()
     assert not differences.gradient_within(positions[0], mask, VOXEL_SIZE).any()
+
+
+@pytest.mark.parametrize("voxels", [1, 40, 10**6])
+def test_blocks_make_no_difference(monkeypatch, voxels):
+    """One plane, two planes and a rest, all planes at once."""
+    monkeypatch.setattr(differences, "_BLOCK", voxels)
+    volume, weights = torch.rand(5, 4, 5), torch.rand(3, 5, 4, 5)
+    size = (1.0, 2.0, 0.5)
+    expected = differences.gradient_adjoint(differences.gradient(volume, size) * weights, size)
+    torch.testing.assert_close(differences.weighted_laplacian(volume, weights, size), expected)

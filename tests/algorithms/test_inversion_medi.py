@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
+from qsm_workflows.algorithms import fft
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.algorithms.inversion import medi as module
 from qsm_workflows.algorithms.inversion.medi import medi
@@ -60,7 +61,7 @@ def test_edges_are_as_many_as_asked_for(head):
     anatomy = problem.grid.embed(head.magnitude)
     for fraction in (0.3, 0.9, 1.5):
         smooth = module.smooth_differences(anatomy, problem, fraction)
-        edges = float((1 - smooth).sum()) / np.count_nonzero(head.mask)
+        edges = float((~smooth).sum()) / np.count_nonzero(head.mask)
         assert edges == pytest.approx(fraction, abs=0.12)
 
 
@@ -92,6 +93,52 @@ def test_phase_may_exceed_half_a_turn(head):
     assert np.isfinite(chi).all()
 
 
+def test_preconditioning_changes_the_way_not_the_goal(head):
+    tight = {"inner_tolerance": 1e-4, "max_inner": 1000, "max_outer": 2}
+    plain, faster = (invert(head, precondition=use, **tight) for use in (False, True))
+    assert nrmse(faster, plain, head.mask) < 5e-3
+
+
+def test_preconditioning_saves_iterations(head, monkeypatch):
+    transforms = []
+    original = fft.forward
+    monkeypatch.setattr(fft, "forward", lambda *a: transforms.append(0) or original(*a))
+    counts = []
+    for use in (False, True):
+        transforms.clear()
+        invert(head, precondition=use, max_outer=1, inner_tolerance=0.01)
+        counts.append(len(transforms))
+    assert counts[1] < 0.6 * counts[0]
+
+
+def test_only_the_product_of_field_strength_and_echo_spacing_matters(head):
+    """λ refers to the radians that they make of a ppm."""
+    chi = invert(head, b0=3, delta_te=0.005)
+    np.testing.assert_allclose(invert(head, b0=1.5, delta_te=0.01), chi, atol=1e-5)
+    assert nrmse(invert(head, b0=7, delta_te=0.02), chi, head.mask) > 0.02
+
+
+def test_spherical_means_remove_what_is_left_of_the_background(head):
+    x, y, _ = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in head.mask.shape)]
+    spoilt = head.local_field + np.float32(0.2) * x * y * head.mask
+    plain, filtered = (invert(head, spoilt, smv_radius=radius) for radius in (0, 3))
+    kept = filtered != 0
+    assert np.count_nonzero(kept) < 0.8 * np.count_nonzero(head.mask)
+    clean = invert(head, smv_radius=3)
+    assert nrmse(filtered, clean, kept) < 0.1
+    assert nrmse(filtered, head.chi, kept) < 0.7 * nrmse(plain, head.chi, kept)
+
+
+def test_fluid_is_uniform_and_zero(head):
+    fluid = np.zeros(head.mask.shape, bool)
+    fluid[9:22, 11:23, 11:14] = True  # holds parts of nuclei, which it would not in a brain
+    free, bound = invert(head), invert(head, csf_mask=fluid)
+    assert abs(bound[fluid].mean()) < 1e-4
+    assert bound[fluid].std() < 0.5 * free[fluid].std()
+    weak = invert(head, csf_mask=fluid, csf_weight=1.0)
+    assert bound[fluid].std() < weak[fluid].std() < free[fluid].std()
+
+
 def test_an_unfinished_solve_is_reported(head, caplog):
     with caplog.at_level(logging.WARNING):
         invert(head, max_outer=1)
@@ -103,6 +150,11 @@ def test_an_unfinished_solve_is_reported(head, caplog):
     [
         ({"regularisation": 0}, "regularisation"),
         ({"edge_fraction": 4}, "edge_fraction"),
+        ({"smv_radius": -1}, "smv_radius"),
+        ({"smv_radius": 40}, "radius"),
+        ({"csf_weight": 0}, "csf_weight"),
+        ({"csf_mask": np.zeros((30, 33, 27))}, "csf_mask has no voxel"),
+        ({"csf_mask": np.ones((2, 2, 2))}, "csf_mask has shape"),
         ({"noise": np.zeros((30, 33, 27))}, "noise must be positive"),
         ({"noise": np.ones((2, 2, 2))}, "noise has shape"),
         ({"magnitude": np.ones((2, 2, 2))}, "magnitude has shape"),

@@ -121,6 +121,9 @@ def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, f
             "b0": 7.0,
             "delta_te": 0.003,
             "merit": True,
+            "csf_weight": 10.0,
+            "smv_radius": 2.0,
+            "precondition": False,
             "edge_fraction": 0.5,
             "max_outer": 2,
             "outer_tolerance": 0.3,
@@ -131,11 +134,15 @@ def test_node_does_what_the_function_does(files, volumes, tmp_path, interface, f
     ],
 )
 def test_medi_node(files, volumes, tmp_path, keywords):
+    volumes["csf_mask"] = np.zeros_like(volumes["mask"])
+    volumes["csf_mask"][8:12, 8:10, 6:8] = 1
+    nib.save(nib.Nifti1Image(volumes["csf_mask"], affine()), tmp_path / "csf.nii")
     node = MEDI(
         in_file=files["field"],
         mask=files["mask"],
         magnitude=files["magnitude"],
         noise=files["noise"],
+        csf_mask=tmp_path / "csf.nii",
         **keywords,
     )
     expected = medi(
@@ -145,6 +152,7 @@ def test_medi_node(files, volumes, tmp_path, keywords):
         voxel_size(affine()),
         b0_direction(affine()),
         noise=volumes["noise"],
+        csf_mask=volumes["csf_mask"],
         **keywords,
     )
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from fsl.utils.platform import platform
 
-from qsm_workflows.interfaces.masking import BETMask, PhaseMask, RefineMask
+from qsm_workflows.interfaces.masking import BETMask, CSFMask, PhaseMask, RefineMask
 
 SHAPE = (50, 50, 50)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -146,3 +146,14 @@ def test_refined_mask(tmp_path):
     assert refined[24, 24, 24]
     assert not (ball(11) & ~refined).any()
     assert not (refined & ~ball(13)).any()
+
+
+def test_mask_of_the_ventricles(tmp_path):
+    rates = np.where(ball(3), 1.0, 20.0) * ball(18)
+    files = {
+        "in_file": write(tmp_path / "r2star.nii", rates),
+        "mask": write(tmp_path / "mask.nii", ball(18)),
+    }
+    np.testing.assert_array_equal(load_mask(CSFMask(**files).run().outputs.out_mask), ball(3))
+    with pytest.raises(ValueError, match="no voxel of R2"):
+        CSFMask(**files, threshold=0.5).run()

@@ -173,7 +173,7 @@ def inverse_kernel(kernel: torch.Tensor, threshold: float) -> torch.Tensor:
 
 def _filter(problem: DipoleProblem, inverse: torch.Tensor) -> FloatArray:
     """Field, multiplied in k-space."""
-    return problem.result(problem.invert(problem.transform(problem.field).mul_(inverse)))
+    return problem.result(problem.invert_near(problem.transform(problem.field).mul_(inverse)))
 
 
 def _check_threshold(threshold: float) -> None:

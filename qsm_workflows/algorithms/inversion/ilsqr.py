@@ -93,6 +93,7 @@ def least_squares(problem: DipoleProblem, *, tolerance: float, max_iterations: i
     Solves D·F{w·F⁻¹(D·X)} = D·F(w·f) for the spectrum X by LSQR.
     """
     curvature = differences.laplacian_within(problem.field, problem.mask, problem.voxel_size)
+    # Outside the mask this asks for no field, as in the published implementation.
     weight = _falling_weight(curvature, problem.mask, (60.0, 99.9))
     scale = problem.half_grid_scale()
     # One matrix on the scaled spectrum, symmetric there.
@@ -106,7 +107,7 @@ def least_squares(problem: DipoleProblem, *, tolerance: float, max_iterations: i
     solution = krylov.lsqr(
         operator, operator, rhs, tolerance=tolerance, max_iterations=max_iterations
     )
-    return problem.invert(solution.div_(scale)).mul_(problem.mask)
+    return problem.invert_near(solution.div_(scale)).mul_(problem.near(problem.mask))
 
 
 def fast_qsm(problem: DipoleProblem) -> torch.Tensor:
@@ -119,13 +120,13 @@ def fast_qsm(problem: DipoleProblem) -> torch.Tensor:
     smooth = smv.transfer(kernel, problem.grid.shape, problem.field.device)
     # Near the cone the spectrum is replaced by that of the smoothed volume.
     mixing = trusted + (1 - trusted) * smooth
-    spectrum = problem.transform(problem.field)
-    chi = problem.invert(spectrum * problem.kernel.sign() * mixing).mul_(problem.mask)
-    chi = problem.invert(problem.transform(chi).mul_(mixing)).mul_(problem.mask)
+    spectrum, inside = problem.transform(problem.field), problem.near(problem.mask)
+    chi = problem.invert_near(spectrum * problem.kernel.sign() * mixing).mul_(inside)
+    chi = problem.invert_near(problem.transform(chi).mul_(mixing)).mul_(inside)
     inverse = inverse_kernel(problem.kernel, 1 / 8)
-    target = problem.invert(spectrum.mul_(inverse)).mul_(problem.mask)
+    target = problem.invert_near(spectrum.mul_(inverse)).mul_(inside)
     slope, intercept = _fit_line(chi, target)
-    return (slope * chi + intercept) * problem.mask
+    return (slope * chi + intercept) * inside
 
 
 def streaks(
@@ -142,11 +143,12 @@ def streaks(
     Solves W·∇·F⁻¹(M·X) = W·∇χ for the spectrum X by LSMR, where M is 1 for ``|D| < 0.1`` and
     W is 1 where `structure` is smooth and 0 at its borders.
     """
-    slopes = differences.gradient_within(structure, problem.mask, problem.voxel_size)
+    inside = problem.near(problem.mask)
+    slopes = differences.gradient_within(structure, inside, problem.voxel_size)
     if not signed_slopes:
         slopes.abs_()
     weights = torch.stack(
-        [_falling_weight(slope, problem.mask, (50.0, 70.0)) * problem.mask for slope in slopes]
+        [_falling_weight(slope, inside, (50.0, 70.0)) * inside for slope in slopes]
     )
     cone = (problem.kernel.abs() < 0.1).to(torch.float32)
     scale = problem.half_grid_scale()
@@ -155,7 +157,7 @@ def streaks(
     before, after = cone / scale * count, cone * scale / count
 
     def operator(spectrum: torch.Tensor) -> torch.Tensor:
-        volume = problem.invert(spectrum * before)
+        volume = problem.invert_near(spectrum * before)
         return differences.gradient(volume, problem.voxel_size).mul_(weights)
 
     def adjoint(components: torch.Tensor) -> torch.Tensor:
@@ -166,7 +168,7 @@ def streaks(
     solution = krylov.lsmr(
         operator, adjoint, rhs, tolerance=tolerance, max_iterations=max_iterations
     )
-    return problem.invert(solution.mul_(before)).mul_(problem.mask)
+    return problem.invert_near(solution.mul_(before)).mul_(inside)
 
 
 def _falling_weight(

@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike
 
 from .. import krylov
 from ..checks import check_positive, check_stopping
-from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from ..units import radians_per_ppm
-from ..weighting import data_weight
 from .problem import DipoleProblem
 
 _logger = logging.getLogger(__name__)
@@ -86,21 +85,16 @@ def ndi(
     if not 0 < step < 4:
         raise ValueError(f"step must lie between 0 and 4, not {step}")
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
-    deviation = torch.ones_like(problem.field)
-    if noise is not None:
-        checked = check_volume("noise", noise, problem.grid.image_shape)
-        deviation = problem.grid.embed(checked, device)
-    weight = data_weight(deviation, problem.mask).square_()
+    weight = problem.data_weight(noise).square_()
     weight /= weight.max()
     to_radians = radians_per_ppm(b0, delta_te)
-    phase = problem.field * to_radians
+    phase = problem.near(problem.field).mul_(to_radians)
 
-    def convolve(volume: torch.Tensor) -> torch.Tensor:
-        return problem.invert(problem.transform(volume).mul_(problem.kernel))
-
-    chi = torch.zeros_like(phase)
+    chi = torch.zeros_like(problem.field)
     for _ in range(max_iterations):
-        descent = convolve(convolve(chi).sub_(phase).sin_().mul_(weight))
+        model = problem.invert_near(problem.transform(chi).mul_(problem.kernel))
+        mismatch = problem.transform(model.sub_(phase).sin_().mul_(weight))
+        descent = problem.invert(mismatch.mul_(problem.kernel))
         descent.add_(chi, alpha=regularisation).mul_(step)
         chi.sub_(descent)
         if krylov.norm(descent) <= tolerance * krylov.norm(chi):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from numpy.typing import ArrayLike
 
-from .. import fft
+from .. import fft, krylov
 from ..checks import check_finite
 from ..dipole import dipole_kernel
 from ..geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
+from ..weighting import data_weight
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,36 @@ class DipoleProblem:
         """Volume on the grid of a half spectrum."""
         return fft.inverse(spectrum, self.grid.shape, self.grid.shape)
 
+    @property
+    def extent(self) -> fft.Shape3:
+        """Box of the mask and one voxel more, as far as the grid goes.
+
+        It holds all of a volume that is zero outside the mask, and the voxels that forward
+        differences in the mask reach. Periodic differences within it are right in the mask.
+        """
+        x, y, z = (min(b + 1, n) for b, n in zip(self.grid.box_shape, self.grid.shape, strict=True))
+        return x, y, z
+
+    def near(self, volume: torch.Tensor) -> torch.Tensor:
+        """Copy of the extent of a volume on the grid; :meth:`transform` takes it as well."""
+        x, y, z = self.extent
+        return volume[:x, :y, :z].clone(memory_format=torch.contiguous_format)
+
+    def invert_near(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Volume on the extent of a half spectrum, at less than the cost of the whole."""
+        return fft.inverse(spectrum, self.grid.shape, self.extent)
+
+    def deviation(self, noise: ArrayLike | None) -> torch.Tensor:
+        """Standard deviation of the field on the extent: as given, or one."""
+        if noise is None:
+            return torch.ones(self.extent, device=self.field.device)
+        volume = check_volume("noise", noise, self.grid.image_shape)
+        return self.near(self.grid.embed(volume, self.field.device))
+
+    def data_weight(self, noise: ArrayLike | None) -> torch.Tensor:
+        """Weight of the field on the extent, with mean 1 in the mask."""
+        return data_weight(self.deviation(noise), self.near(self.mask))
+
     def half_grid_scale(self) -> torch.Tensor:
         """√2 for coefficients that stand for two of the full spectrum, 1 for the others.
 
@@ -86,6 +117,11 @@ class DipoleProblem:
             scale[-1] = 1
         return scale
 
+    def inner(self, a: torch.Tensor, b: torch.Tensor) -> float:
+        """Scalar product of two half spectra, as of the full ones."""
+        ends = (0, -1) if self.grid.shape[2] % 2 == 0 else (0,)
+        return 2 * krylov.inner(a, b) - sum(krylov.inner(a[..., n], b[..., n]) for n in ends)
+
     def full_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Values of a symmetric function on the whole spectrum, in no particular order."""
         repeated = values[:, :, 1 : (self.grid.shape[2] + 1) // 2]
@@ -93,4 +129,5 @@ class DipoleProblem:
 
     def result(self, chi: torch.Tensor) -> FloatArray:
         """χ in the mask, as an array on the grid of the image."""
-        return check_finite(self.grid.extract(chi * self.mask))
+        x, y, z = self.grid.box_shape
+        return check_finite(self.grid.extract(chi[:x, :y, :z] * self.mask[:x, :y, :z]))

@@ -9,6 +9,7 @@ from .. import differences, krylov
 from ..checks import check_positive, check_stopping
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
+from .shrinkage import SlopeShrinkage
 
 _logger = logging.getLogger(__name__)
 
@@ -92,14 +93,15 @@ def rts(
 
 
 def well_conditioned(problem: DipoleProblem, iterations: int) -> torch.Tensor:
-    """Step 1: χ in the mask by a few iterations of least squares."""
+    """Step 1: χ in the mask, on its extent, by a few iterations of least squares."""
+    inside = problem.near(problem.mask)
 
     def operator(volume: torch.Tensor) -> torch.Tensor:
-        spectrum = problem.transform(volume).mul_(problem.kernel)
-        return problem.invert(spectrum).mul_(problem.mask)
+        return problem.invert_near(problem.transform(volume).mul_(problem.kernel)).mul_(inside)
 
     # M·D·M is symmetric: its own adjoint.
-    return krylov.lsmr(operator, operator, problem.field, tolerance=0, max_iterations=iterations)
+    field = problem.near(problem.field)
+    return krylov.lsmr(operator, operator, field, tolerance=0, max_iterations=iterations)
 
 
 def _fill_in(
@@ -116,19 +118,17 @@ def _fill_in(
     known = (problem.kernel.abs() > threshold).to(torch.float32)
     target = problem.transform(found).mul_(known)
     power = differences.gradient_power(problem.grid.shape, size, found.device)
-    penalty, limit = coupling * regularisation, 1 / coupling
+    penalty = coupling * regularisation
     inverse = power.mul_(penalty).add_(known)
     inverse[0, 0, 0] = 1  # where both are zero
     inverse.reciprocal_()
-    chi = found
-    multiplier = torch.zeros((3, *problem.grid.shape), device=found.device)
+    gradients = SlopeShrinkage(problem.grid.shape, size, 1 / coupling, found.device)
+    chi = torch.zeros(problem.grid.shape, device=found.device)
+    x, y, z = found.shape
+    chi[:x, :y, :z] = found
     for _ in range(max_iterations):
-        slopes = differences.gradient(chi, size).add_(multiplier)
-        torch.clamp(slopes, -limit, limit, out=multiplier)
-        slopes.sub_(multiplier, alpha=2)
-        divergence = differences.gradient_adjoint(slopes, size).mul_(penalty)
-        spectrum = problem.transform(divergence).add_(target).mul_(inverse)
-        previous, chi = chi, problem.invert(spectrum)
+        spectrum = problem.transform(gradients.update(chi)).mul_(penalty)
+        previous, chi = chi, problem.invert(spectrum.add_(target).mul_(inverse))
         change = krylov.norm(previous.sub_(chi))
         if change <= tolerance * krylov.norm(chi):
             break

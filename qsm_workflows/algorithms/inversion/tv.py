@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 
 from .. import differences, krylov
 from ..checks import check_positive, check_stopping
-from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
-from ..weighting import data_weight
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
+from .shrinkage import SlopeShrinkage
 
 _logger = logging.getLogger(__name__)
 
@@ -82,38 +82,32 @@ def tv(
     check_stopping(tolerance, max_iterations=max_iterations)
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
     size, kernel = problem.voxel_size, problem.kernel
-    deviation = torch.ones_like(problem.field)
-    if noise is not None:
-        checked = check_volume("noise", noise, problem.grid.image_shape)
-        deviation = problem.grid.embed(checked, device)
-    weight = data_weight(deviation, problem.mask).square_()
-    weighted_field = weight * problem.field
-    shrink = weight.add_(1).reciprocal_()
+    weight = problem.data_weight(noise).square_()
+    pull = weight.div_(weight + 1)
 
-    penalty, limit = coupling * regularisation, 1 / coupling
-    power = differences.gradient_power(problem.grid.shape, size, device)
-    inverse = power.mul_(penalty).add_(kernel**2)
+    penalty = coupling * regularisation
+    inverse = differences.gradient_power(problem.grid.shape, size, device).mul_(penalty)
+    inverse.addcmul_(kernel, kernel)
     inverse[0, 0, 0] = 1  # where both are zero
     inverse.reciprocal_()
-    # Each variable less its scaled multiplier, as the next step needs it.
-    slopes = torch.zeros((3, *problem.grid.shape), device=device)
-    slope_multiplier = torch.zeros_like(slopes)
-    model, model_multiplier = problem.field.clone(), torch.zeros_like(problem.field)
-    chi = torch.zeros_like(problem.field)
+    gradients = SlopeShrinkage(problem.grid.shape, size, 1 / coupling, device)
+    # v plus its scaled multiplier, which is zero outside the mask, is D∗χ plus the previous
+    # multiplier: kept as a spectrum, nothing outside the mask need be transformed.
+    field = problem.near(problem.field)
+    multiplier = torch.zeros_like(field)
+    total_spectrum = problem.transform(field)
+    multiplier_spectrum = torch.zeros_like(total_spectrum)
+    chi, divergence = torch.zeros_like(problem.field), torch.zeros_like(problem.field)
     for _ in range(max_iterations):
-        spectrum = problem.transform(model).mul_(kernel)
-        divergence = differences.gradient_adjoint(slopes, size).mul_(penalty)
-        spectrum.add_(problem.transform(divergence)).mul_(inverse)
+        spectrum = total_spectrum.sub_(multiplier_spectrum, alpha=2).mul_(kernel)
+        spectrum.add_(problem.transform(divergence), alpha=penalty).mul_(inverse)
         previous, chi = chi, problem.invert(spectrum)
+        divergence = gradients.update(chi)
 
-        slopes = differences.gradient(chi, size).add_(slope_multiplier)
-        torch.clamp(slopes, -limit, limit, out=slope_multiplier)
-        slopes.sub_(slope_multiplier, alpha=2)
-
-        model = problem.invert(spectrum.mul_(kernel)).add_(model_multiplier)
-        known = (model + weighted_field).mul_(shrink)
-        model_multiplier = model.sub_(known)
-        model = known - model_multiplier
+        spectrum.mul_(kernel)
+        multiplier.add_(problem.invert_near(spectrum)).sub_(field).mul_(pull)
+        total_spectrum = spectrum.add_(multiplier_spectrum)
+        multiplier_spectrum = problem.transform(multiplier)
         change = krylov.norm(previous.sub_(chi))
         if change <= tolerance * krylov.norm(chi):
             break
