@@ -28,17 +28,17 @@ def imaged(voxel_size):
 
 
 @pytest.mark.parametrize(
-    ("voxel_size", "bound"),
+    ("voxel_size", "bound", "error"),
     [
-        ((2.0, 2.0, 2.0), 0.02),
-        ((1.0, 1.0, 2.0), 0.02),
-        ((1.5, 1.5, 3.0), 0.04),
-        # Finer than the grid: what it cannot hold is lost.
-        ((0.5, 0.5, 0.5), 0.12),
+        ((2.0, 2.0, 2.0), 0.02, 0.15),
+        ((1.0, 1.0, 2.0), 0.02, 0.15),
+        ((1.5, 1.5, 3.0), 0.04, 0.15),
+        # Finer than the grid, which cannot hold sharp edges.
+        ((0.5, 0.5, 0.5), 0.12, 0.45),
     ],
 )
 @pytest.mark.parametrize("tilt", [0.0, 15.0])
-def test_regions_keep_their_means(voxel_size, bound, tilt):
+def test_regions_keep_their_means(voxel_size, bound, error, tilt):
     chi, places = imaged(voxel_size)
     mask = np.ones(chi.shape, bool)
     b0_dir = (0, np.sin(np.radians(tilt)), np.cos(np.radians(tilt)))
@@ -48,4 +48,4 @@ def test_regions_keep_their_means(voxel_size, bound, tilt):
     for place in places:
         assert back[place].mean() == pytest.approx(chi[place].mean(), rel=bound)
     about = ndimage.binary_dilation(np.any(places, axis=0), iterations=2)
-    assert np.std((back - chi)[about]) < 0.15 * np.std(chi[about])
+    assert np.std((back - chi)[about]) < error * np.std(chi[about])
