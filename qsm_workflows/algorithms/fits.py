@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, stats
 
 from .geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask, check_volume
@@ -81,7 +81,7 @@ def fit_echoes(
     echoes = _Echoes.check(unwrapped, magnitudes, echo_times, b0)
     weights = echoes.signal if weighting == "magnitude" else echoes.signal**2
     # Where there is no signal all echoes count alike.
-    weights = np.where(weights.sum(axis=0) > 0, weights, 1)
+    weights = np.where(weights.sum(axis=0) > 0, weights, np.float32(1))
     norm = (weights * echoes.evolution**2).sum(axis=0)
     field = (weights * echoes.phases * echoes.evolution).sum(axis=0) / norm
     deviation = echoes.phases - echoes.evolution * field
@@ -89,7 +89,7 @@ def fit_echoes(
     # Phase has the variance σ²/m², so that of Σ w·φ·a is σ²·Σ w²·a²/m².
     share = np.divide(weights, echoes.signal, out=np.zeros_like(weights), where=echoes.signal > 0)
     gain = np.sqrt((share**2 * echoes.evolution**2).sum(axis=0)) / norm
-    return FieldFit(field, residual, echoes.noise(deviation, 1) * gain)
+    return echoes.fit(field, residual, echoes.noise(deviation, 1) * gain)
 
 
 def fit_echoes_nonlinear(
@@ -132,9 +132,7 @@ def fit_echoes_nonlinear(
     echoes = _Echoes.check(unwrapped, magnitudes, echo_times, b0)
     if len(echoes.phases) < 2:
         raise ValueError("the nonlinear fit needs two echoes; fit a single one linearly")
-    inside = echoes.inside
-    phases, evolution = echoes.phases[:, inside], echoes.evolution[:, :, 0, 0]
-    weights = echoes.signal[:, inside] ** 2
+    phases, evolution, weights = echoes.phases, echoes.evolution, echoes.signal**2
     # Where fewer than two echoes have signal all count alike.
     weights = np.where(np.count_nonzero(weights, axis=0) > 1, weights, np.float32(1))
     total = weights.sum(axis=0)
@@ -159,13 +157,10 @@ def fit_echoes_nonlinear(
             100 * len(active) / len(total),
             _MAX_ITERATIONS,
         )
-    deviation = np.zeros_like(echoes.phases)
-    deviation[:, inside] = np.sin(phases - middle - spread_out * slope)
-    field, residual, gain = (np.zeros(inside.shape, np.float32) for _ in range(3))
-    field[inside] = slope
-    residual[inside] = np.sqrt((weights * deviation[:, inside] ** 2).sum(axis=0) / total)
-    gain[inside] = np.where(echoes.signal[:, inside].any(axis=0), 1 / np.sqrt(spread), 0)
-    return FieldFit(field, residual, echoes.noise(deviation, 2) * gain)
+    deviation = np.sin(phases - middle - spread_out * slope)
+    residual = np.sqrt((weights * deviation**2).sum(axis=0) / total)
+    gain = np.where(echoes.signal.any(axis=0), 1 / np.sqrt(spread), 0)
+    return echoes.fit(slope, residual, echoes.noise(deviation, 2) * gain)
 
 
 def _line(
@@ -181,18 +176,21 @@ def _line(
 
 
 class _Echoes(NamedTuple):
-    """Echoes that fit together.
+    """The N voxels of echoes that were unwrapped; phase is zero outside the mask.
 
     Attributes
     ----------
-    phases, signal : (E, X, Y, Z) ndarray of float32
-    evolution : (E, 1, 1, 1) ndarray of float32
+    phases, signal : (E, N) ndarray of float32
+    evolution : (E, 1) ndarray of float32
         Radians per ppm.
+    inside : (X, Y, Z) ndarray of bool
+        Where they are.
     """
 
     phases: FloatArray
     signal: FloatArray
     evolution: FloatArray
+    inside: MaskArray
 
     @classmethod
     def check(
@@ -206,54 +204,60 @@ class _Echoes(NamedTuple):
         if not b0 > 0:
             raise ValueError(f"b0 must be positive, in tesla, not {b0}")
         shape = check_volume("phase of echo 1", unwrapped[0]).shape
-        phases = np.stack(check_echoes("phase", unwrapped, shape, len(times)))
-        signal = np.stack(check_echoes("magnitude", magnitudes, shape, len(times)))
-        if signal.min() < 0:
+        phases = check_echoes("phase", unwrapped, shape, len(times))
+        signal = check_echoes("magnitude", magnitudes, shape, len(times))
+        if min(float(volume.min()) for volume in signal) < 0:
             raise ValueError("magnitude is negative in places; check that it is no other image")
-        evolution = np.array([radians_per_ppm(b0, time) for time in times], np.float32)
-        return cls(phases, signal, evolution[:, None, None, None])
+        inside = np.logical_or.reduce([volume != 0 for volume in phases])
+        evolution = np.array([[radians_per_ppm(b0, time)] for time in times], np.float32)
+        inner, bright = (np.stack([volume[inside] for volume in kind]) for kind in (phases, signal))
+        return cls(inner, bright, evolution, inside)
 
-    @property
-    def inside(self) -> MaskArray:
-        """Voxels that were unwrapped: phase is zero in all echoes outside the mask."""
-        return cast(MaskArray, self.phases.any(axis=0))
+    def fit(self, *values: NDArray) -> FieldFit:
+        """Result from the values of its voxels."""
+        return FieldFit(*map(self._volume, values))
 
     def noise(self, deviation: FloatArray, n_parameters: int) -> float:
         """Standard deviation of the noise of the signal, in units of the magnitude.
 
         Parameters
         ----------
-        deviation : (E, X, Y, Z) ndarray
+        deviation : (E, N) ndarray
             Of the phase from a fit, in radians.
         n_parameters : int
             That were fitted to each voxel.
         """
-        bright = self.inside & (self.signal[0] > 0)
-        if not bright.any():
+        first = self.signal[0]
+        if not first.any():
             return 0.0
         # Neither signal voids nor flow are in the brighter half's median.
-        bright &= self.signal[0] >= np.median(self.signal[0][bright])
+        bright = first >= max(np.median(first[first > 0]), np.finfo(np.float32).tiny)
         free = len(self.phases) - n_parameters
         if free > 0:
             squares = ((self.signal * deviation) ** 2).sum(axis=0)[bright]
             return float(np.sqrt(np.median(squares) / stats.chi2.median(free)))
         return self._scatter(bright)
 
-    def _scatter(self, bright: MaskArray) -> float:
+    def _scatter(self, bright: NDArray[np.bool_]) -> float:
         """As :meth:`noise`, from what a voxel deviates from the mean of its neighbours.
 
         That of the axis along which the field is the straightest.
         """
         found = []
+        volumes = [self._volume(values) for values in (self.phases[0], self.signal[0], bright)]
         for axis in range(3):
-            phase, signal, use = (
-                np.moveaxis(volume, axis, 0) for volume in (self.phases[0], self.signal[0], bright)
-            )
-            whole = use[1:-1] & use[:-2] & use[2:]
+            phase, signal, use = (np.moveaxis(volume, axis, 0) for volume in volumes)
+            whole = (use[1:-1] * use[:-2] * use[2:]) > 0
             if whole.any():
                 curvature = np.abs(np.diff(phase, 2, axis=0) * signal[1:-1])[whole]
                 found.append(float(np.median(curvature)))
         return min(found, default=0.0) / (stats.norm.ppf(0.75) * np.sqrt(6))
+
+    def _volume(self, values: NDArray) -> FloatArray:
+        """Volume of some values of the voxels, zero elsewhere."""
+        result = np.zeros(self.inside.shape, np.float32)
+        result[self.inside] = values
+        return result
 
 
 def reliability_mask(
