@@ -18,6 +18,7 @@ the cache: use another for another version of the code.
 
 import argparse
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,22 @@ def measure(task: Task, chi: np.ndarray, thickness: float) -> dict[str, float]:
     }
 
 
+def measured(
+    cache: Path, name: str, method: Method, task: Task, thickness: float
+) -> dict[str, float]:
+    """What a method's map of a task is like; map and measures are kept."""
+    kept = cache / f"{name}_{task.key}.npy"
+    if not kept.exists():
+        chi = method(task.case).astype(np.float16)
+        write_whole(kept, lambda path: np.save(path, chi))
+    numbers = kept.with_name(f"{kept.stem}_{thickness:g}.json")
+    if not numbers.exists():
+        text = json.dumps(measure(task, np.load(kept).astype(np.float32), thickness))
+        write_whole(numbers, lambda path: path.write_text(text))
+    found: dict[str, float] = json.loads(numbers.read_text())
+    return found
+
+
 def evaluate(
     methods: dict[str, Method], seeds: list[int], coverages: list[float], cache: Path, lesions: bool
 ) -> pd.DataFrame:
@@ -188,14 +205,9 @@ def evaluate(
     def run(tasks: Iterator[Task]) -> None:
         for task in tasks:
             for name, method in methods.items():
-                kept = cache / f"{name}_{task.key}.npy"
-                if not kept.exists():
-                    chi = method(task.case).astype(np.float16)
-                    write_whole(kept, lambda path, chi=chi: np.save(path, chi))
-                row = measure(task, np.load(kept).astype(np.float32), thickness)
                 about = task._asdict() | {"head": task.seed, "field": task.kind, "method": name}
                 del about["case"]
-                rows.append(about | row)
+                rows.append(about | measured(cache, name, method, task, thickness))
                 print(".", end="", flush=True)
 
     for seed in seeds:
