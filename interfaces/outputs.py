@@ -21,6 +21,11 @@ class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     metadata = traits.Dict(desc="sidecar fields; no sidecar is written when not given")
     reference_mean = traits.Float(desc="what was subtracted as reference, ppm")
     bipolar = traits.Bool(desc="whether echoes were read back and forth, and corrected")
+    eroded_mm = traits.List(
+        traits.Tuple(traits.Float, traits.Float),
+        desc="what background removal took off the mask at the ends of each voxel axis, mm",
+    )
+    kept_fraction = traits.Float(desc="part of the mask that background removal left")
     actual_thickness = traits.Float(desc="thickness of the slab that lies in the image, mm")
 
 
@@ -59,6 +64,11 @@ class SaveDerivative(SimpleInterface):
             }
         if isdefined(self.inputs.bipolar):
             metadata["BipolarReadoutCorrected"] = self.inputs.bipolar
+        if isdefined(self.inputs.kept_fraction):
+            metadata["MaskErosion"] = {
+                "MillimetersByAxis": [list(ends) for ends in self.inputs.eroded_mm],
+                "KeptFraction": round(self.inputs.kept_fraction, 4),
+            }
         if isdefined(self.inputs.actual_thickness):
             metadata["CoverageMillimetersActual"] = self.inputs.actual_thickness
         return metadata

@@ -20,11 +20,14 @@ from .resources import memory_gb, padded_voxels
 INPUTS = ("field", "mask", "magnitude", "labels")
 """Fields of every branch's input node."""
 
+EROSION = ("eroded_mm", "kept_fraction")
+"""What a background removal tells of the mask it leaves."""
+
 
 def coverage_outputs(methods: Sequence[str]) -> list[str]:
     """Fields of the output node of :func:`init_coverage_wf`."""
     maps = [f"{what}_{method}" for method in methods for what in ("chi", "reference_mean")]
-    return ["local_field", "mask", "actual_thickness", *maps]
+    return ["local_field", "mask", "actual_thickness", *EROSION, *maps]
 
 
 def init_coverage_wf(
@@ -69,6 +72,9 @@ def init_coverage_wf(
         Where it is valid.
     actual_thickness
         Thickness, in mm, of the slices that lie in the image; undefined for the whole image.
+    eroded_mm, kept_fraction
+        What background removal took off the mask of the slab, see
+        :func:`qsm_workflows.algorithms.background.erosion.erosion`; undefined without it.
     chi_<method>
         Susceptibility relative to the reference, in ppm.
     reference_mean_<method>
@@ -101,6 +107,7 @@ def init_coverage_wf(
         removal = init_background_node(n_padded, config)
         workflow.connect([(field[0], removal, [(field[1], "in_file")])])
         workflow.connect([(mask[0], removal, [(mask[1], "mask")])])
+        workflow.connect([(removal, outputnode, [(name, name) for name in EROSION])])
         field, mask = (removal, "out_file"), (removal, "out_mask")
     workflow.connect(*field, outputnode, "local_field")
     workflow.connect(*mask, outputnode, "mask")
@@ -157,16 +164,22 @@ def init_bt_wf(
     -------
     local_field
         Local field of the whole image, in ppm.
+    eroded_mm, kept_fraction
+        What background removal took off its mask.
     cov<coverage>_<output>
         Outputs of :func:`init_coverage_wf` for each coverage, such as ``cov150_chi_medi``.
     """
-    workflow, inputnode, outputnode = _init_branch(config, name, ["local_field"])
+    workflow, inputnode, outputnode = _init_branch(config, name, ["local_field", *EROSION])
     n_voxels = padded_voxels(geometry.shape, geometry.voxel_size, DEFAULT_PAD)
     removal = init_background_node(n_voxels, config)
     workflow.connect(
         [
             (inputnode, removal, [("field", "in_file"), ("mask", "mask")]),
-            (removal, outputnode, [("out_file", "local_field")]),
+            (
+                removal,
+                outputnode,
+                [("out_file", "local_field"), *((name, name) for name in EROSION)],
+            ),
         ]
     )
     for coverage in config.coverages:

@@ -25,7 +25,7 @@ from qsm_workflows.interfaces.outputs import SaveDerivative
 from qsm_workflows.networks.cards import read_card
 from qsm_workflows.networks.weights import sha256
 
-from .branches import background_parameters, init_bt_wf, init_tb_wf
+from .branches import EROSION, background_parameters, init_bt_wf, init_tb_wf
 from .config import FULL, Coverage, StudyConfig
 from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
 from .plan import ScanPlan
@@ -218,7 +218,10 @@ class _Saver:
                 sources=fields,
                 background_removal=self.background,
             )
-            source = {"outputnode.local_field": "in_file"}
+            source = {
+                "outputnode.local_field": "in_file",
+                **{f"outputnode.{name}": name for name in EROSION},
+            }
             self._save(branch_wf, source, "local_field", names.local_field(scan), metadata)
         for coverage in config.coverages:
             branch = Branch(
@@ -242,7 +245,11 @@ class _Saver:
                     branch=branch,
                     background_removal=self.background,
                 )
-                source = {f"{prefix}_local_field": "in_file", **thickness}
+                source = {
+                    f"{prefix}_local_field": "in_file",
+                    **{f"{prefix}_{name}": name for name in EROSION},
+                    **thickness,
+                }
                 self._save(branch_wf, source, f"local_field_{node}", local_field, metadata)
             mask = names.branch_mask(scan, order, coverage.percent)
             metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)

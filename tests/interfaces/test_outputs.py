@@ -25,6 +25,8 @@ def test_image_and_sidecar_are_kept(image, tmp_path):
         out_path=str(target),
         metadata={"Units": "ppm", "Reference": {"region": "optic_radiation"}},
         reference_mean=-0.02,
+        eroded_mm=[(3.0, 3.0), (2.0, 4.0), (3.0, 3.0)],
+        kept_fraction=0.75,
         actual_thickness=30.0,
     ).run(cwd=tmp_path)
     assert np.array_equal(nib.load(target).get_fdata(), nib.load(image).get_fdata())
@@ -32,6 +34,10 @@ def test_image_and_sidecar_are_kept(image, tmp_path):
     assert sidecar == {
         "Units": "ppm",
         "Reference": {"region": "optic_radiation", "mean_ppm": -0.02},
+        "MaskErosion": {
+            "MillimetersByAxis": [[3.0, 3.0], [2.0, 4.0], [3.0, 3.0]],
+            "KeptFraction": 0.75,
+        },
         "CoverageMillimetersActual": 30.0,
     }
     assert {path.name for path in target.parent.iterdir()} == {

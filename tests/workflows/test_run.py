@@ -58,6 +58,14 @@ def test_study_leaves_maps_tables_and_a_page(run, dataset):
     assert sidecar["InversionParameters"]["threshold"] == 0.15
     assert sidecar["BackgroundRemoval"]["radius"] == 3
 
+    slab, whole_head = (
+        json.loads(next((out / "sub-01" / "fmap").glob(name)).read_text())["MaskErosion"]
+        for name in ("*_desc-local+T+B100_fieldmap.json", "*_desc-local+B+T_fieldmap.json")
+    )
+    # RESHARP's sphere of 3 mm is two voxels of 3 mm: as much is lost at each end face.
+    assert slab["MillimetersByAxis"][2] == pytest.approx([6, 6], abs=0.01)
+    assert 0.3 < slab["KeptFraction"] < whole_head["KeptFraction"] < 0.9
+
     table = pd.read_csv(anat / "sub-01_desc-regions_stats.tsv", sep="\t", dtype={"subject": str})
     assert set(table["order"]) == {"B+T", "T+B", "full"}
     pallidum = table[(table.region == "pallidum") & (table.hemisphere == "both")]
