@@ -109,6 +109,7 @@ def chi_sidecar(
     method: str,
     parameters: Mapping[str, Any],
     background_removal: Mapping[str, Any],
+    preset: str,
     reference: str,
     sources: Iterable[Path],
 ) -> dict[str, Any]:
@@ -124,6 +125,8 @@ def chi_sidecar(
         All its parameters, defaults too; for a network also the hash of its weights.
     background_removal : mapping
         ``Method`` and its parameters.
+    preset : str
+        Name of the settings that methods and parameters are of, or started from.
     reference : str
         Region that the map is relative to, or ``mask``.
     sources : iterable of Path
@@ -140,6 +143,7 @@ def chi_sidecar(
         "InversionMethod": method,
         "InversionParameters": dict(parameters),
         "BackgroundRemoval": dict(background_removal),
+        "Preset": preset,
         "Reference": {"region": reference},
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_workflows.networks.methods import method_key
+from qsm_workflows.workflows.presets import PRESETS
 
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
 MASK_METHODS = ("bet", "deepbet", "phase")
@@ -119,7 +120,7 @@ def _add_study_options(group) -> None:
         choices=ALL_METHODS,
         metavar="NAME",
         help=f"dipole inversions: {', '.join(ALL_METHODS)}; also as their authors write them, such "
-        "as xQSM-Individual (default: tkd, ilsqr, medi, and networks where there are weights)",
+        "as xQSM-Individual (default: those of --preset)",
     )
     group.add_argument(
         "--dgm-extent",
@@ -150,7 +151,27 @@ def _add_study_options(group) -> None:
     )
 
 
+def _preset_help() -> str:
+    """Every preset, with what it takes."""
+    return "; ".join(
+        f"{name}, {preset.summary}: --bgremove {preset.background_removal} --method "
+        f"{' '.join(preset.methods) if preset.methods else 'tkd ilsqr medi, networks with weights'}"
+        + "".join(
+            f" --param {step}.{key}={value}"
+            for step, values in preset.parameters.items()
+            for key, value in values.items()
+        )
+        for name, preset in PRESETS.items()
+    )
+
+
 def _add_processing_options(group) -> None:
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help=f"methods and parameters to start from; {_preset_help()}. Options that are given as "
+        "well win (default: recommended with --coverage full alone, else study)",
+    )
     group.add_argument(
         "--phase-sign",
         type=int,
@@ -172,8 +193,7 @@ def _add_processing_options(group) -> None:
     group.add_argument(
         "--bgremove",
         choices=BACKGROUND_REMOVALS,
-        default="resharp",
-        help="background removal (default: %(default)s)",
+        help="background removal (default: that of --preset)",
     )
     group.add_argument(
         "--resharp-preset",

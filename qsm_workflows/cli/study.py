@@ -21,6 +21,7 @@ from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.estimate import Estimate, estimate_study
 from qsm_workflows.workflows.methods import check_parameters
 from qsm_workflows.workflows.plan import ScanPlan
+from qsm_workflows.workflows.presets import PRESETS, default_preset
 from qsm_workflows.workflows.runner import (
     Execution,
     Preparation,
@@ -85,24 +86,30 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
     ValueError
         If an option cannot be met.
     """
-    parameters = read_parameters(args.param)
+    coverages = parse_coverages(args.coverage)
+    name = args.preset or default_preset(coverages)
+    preset = PRESETS[name]
+    removal = args.bgremove or preset.background_removal
+    parameters = preset.with_changes(read_parameters(args.param))
     if args.bipolar:
         parameters.setdefault("phase_offset", {})["readout"] = "bipolar"
     check_parameters(parameters)
     if args.resharp_preset not in RESHARP_PRESETS:
         known = ", ".join(RESHARP_PRESETS)
         raise ValueError(f"--resharp-preset {args.resharp_preset} is not one of {known}")
-    if args.resharp_preset != "study" and args.bgremove != "resharp":
-        raise ValueError(f"--resharp-preset is for RESHARP, not for --bgremove {args.bgremove}")
-    methods, weights = choose_methods(args.method, dict(_pairs("--weights", args.weights)))
+    if args.resharp_preset != "study" and removal != "resharp":
+        raise ValueError(f"--resharp-preset is for RESHARP, not for --bgremove {removal}")
+    wanted = args.method or preset.methods
+    methods, weights = choose_methods(wanted, dict(_pairs("--weights", args.weights)))
     return StudyConfig(
-        coverages=parse_coverages(args.coverage),
+        coverages=coverages,
         orders=tuple(dict.fromkeys(args.order)),
         methods=methods,
         parameters=parameters,
         weights=weights,
         unwrapping=args.unwrap,
-        background_removal=args.bgremove,
+        preset=f"{name} with changes" if args.bgremove or args.method or args.param else name,
+        background_removal=removal,
         resharp_preset=args.resharp_preset,
         reference=args.reference,
         dgm_extent=_extent(args.dgm_extent),

@@ -67,7 +67,7 @@ def methods_text(scans: Sequence[ScanOutputs]) -> MethodsText:
         _software(maps, scans, cite),
         " ".join(filter(None, (_masking(scans, cite), _fields(scans, cite)))),
         " ".join(filter(None, (_background(maps, cite), _coverage(maps, cite)))),
-        " ".join((_inversion(maps, cite), _reference(maps))),
+        " ".join(filter(None, (_inversion(maps, cite), _preset(maps), _reference(maps)))),
     )
     return MethodsText(tuple(filter(None, paragraphs)), tuple(WORKS[key] for key in cite.keys))
 
@@ -243,6 +243,15 @@ def _reference(maps: Iterable[ChiMap]) -> str:
     if not names:
         return ""
     return f"Susceptibility is stated relative to the mean of the {listing(names)}."
+
+
+def _preset(maps: Iterable[ChiMap]) -> str:
+    if {chi.sidecar.get("Preset") for chi in maps} != {"recommended"}:
+        return ""
+    return (
+        "Background removal, inversion and their parameters are those that the software recommends "
+        "for the least error in deep grey matter."
+    )
 
 
 def _in_brackets(settings: Sequence[Mapping[str, Any]]) -> str:

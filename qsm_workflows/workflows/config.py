@@ -106,6 +106,9 @@ class StudyConfig:
         Checkpoint of each network method.
     unwrapping : str
         Key of :data:`qsm_workflows.workflows.methods.UNWRAPPINGS`.
+    preset : str
+        Key of :data:`qsm_workflows.workflows.presets.PRESETS` that the settings are of, followed
+        by ``with changes`` where they only started from it; for sidecars.
     background_removal : str
         Key of :data:`qsm_workflows.workflows.methods.BACKGROUND_REMOVALS`.
     resharp_preset : str
@@ -135,6 +138,7 @@ class StudyConfig:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     unwrapping: str = "romeo"
+    preset: str = "study"
     background_removal: str = "resharp"
     resharp_preset: str = "study"
     reference: str = "optic_radiation"

@@ -262,6 +262,7 @@ class _Saver:
                     method=method,
                     parameters=self._inversion_parameters(method),
                     background_removal=self.background,
+                    preset=self.config.preset,
                     reference=self.plan.reference.name if self.plan.reference else "mask",
                     sources=[local_field, mask],
                 )

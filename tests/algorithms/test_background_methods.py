@@ -200,6 +200,14 @@ def test_ismv_is_the_limit_of_repeated_means(head, background):
     assert nrmse(local, total - smooth, mask) < 1e-3
 
 
+def test_sphere_of_ismv_is_never_a_single_voxel(head, background):
+    total = head.local_field + background
+    local, mask = ismv(total, head.mask, head.voxel_size, radius=0.1)
+    assert mask.any()
+    # With a single voxel nothing would be background.
+    assert nrmse(local, head.local_field, mask) < 0.2 * nrmse(total, head.local_field, mask)
+
+
 def test_vsharp_leaves_out_spheres_that_fit_nowhere(head, background):
     slab = [v[:, :, 6:20] for v in (head.local_field + background, head.mask)]
     with_large, mask = vsharp(*slab, head.voxel_size, radii=(30, 4, 3), pad=10)

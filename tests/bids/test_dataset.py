@@ -90,6 +90,7 @@ def write_outputs(provenance: Provenance, scan) -> None:
                 method="medi",
                 parameters={"regularization": 1000.0},
                 background_removal=removal,
+                preset="study",
                 reference="optic_radiation",
                 sources=[names.local_field(scan)],
             ),

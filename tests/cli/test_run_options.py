@@ -21,6 +21,7 @@ STUDY_OPTIONS = {
     "--phase-sign": ["-1"],
     "--bipolar": [],
     "--unwrap": ["bestpath"],
+    "--preset": ["recommended"],
     "--bgremove": ["vsharp"],
     "--resharp-preset": ["prisma"],
     "--param": ["tkd.threshold=0.2"],

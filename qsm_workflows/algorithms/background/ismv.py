@@ -1,5 +1,6 @@
 """Background removal by iterative spherical mean values."""
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -37,8 +38,9 @@ def ismv(
     voxel_size : (3,) sequence of float
         Voxel edge lengths in mm.
     radius : float
-        Radius of the sphere in mm. So much is eroded, also at the end faces of a slab. The
-        local field of the rim that is eroded is taken for background.
+        Radius of the sphere in mm, at least one voxel along each axis. So much is eroded, also
+        at the end faces of a slab. The local field of the rim that is eroded is taken for
+        background.
     repetitions : int
         How often the mean is repeated; 0 for the limit. 38 is where QSM.m stops at its
         tolerance of 1e-4 and a radius of 3 voxels.
@@ -70,7 +72,8 @@ def ismv(
     check_radius(radius)
     if repetitions < 0:
         raise ValueError(f"repetitions must be zero or positive, not {repetitions}")
-    sphere = smv.ellipsoid(radius / size)
+    # A single voxel would be its own mean, and every field harmonic.
+    sphere = smv.ellipsoid(np.maximum(radius / size, 1))
     check_extent(sphere, mask, radius)
     problem = FieldProblem.create(total_field, mask, size, radius, device)
     eroded = problem.erode(sphere)
