@@ -133,6 +133,7 @@ def _row(row: pd.Series) -> dict[str, Any]:
     return {
         f"{mm:g} mm": value if isinstance(value, str) else float(value)
         for mm, value in row.dropna().items()
+        if "nan" not in str(value)
     }
 
 
