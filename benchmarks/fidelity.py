@@ -87,7 +87,13 @@ RESHARP_MASK = "out_hf_resharp_r3_l1e-3_mask"
 CHAIN = {"inputs": "out_hf_resharp_r3_l1e-3", "mask": RESHARP_MASK}
 PRISMA = {"tikhonov": 1e-3, "max_iterations": 500}
 SIGNED = {"signed_slopes": True, "pad": 0}
-MEDI = {"delta_te": 0.006, "pad": 0}
+MEDI = {
+    "delta_te": 0.006,
+    "outer_tolerance": 0.1,
+    "inner_tolerance": 0.01,
+    "precondition": False,
+    "pad": 0,
+}
 
 CASES = (
     removal("hf_resharp_r3_l1e-4", resharp, {}, suggested="3e-3"),
@@ -122,6 +128,7 @@ CASES = (
     Case("km_chain_ilsqr", ilsqr, SIGNED, suggested="1e-4", **CHAIN),
     Case("medi_medi_l1", medi, {"noise": "N_std", **MEDI}, suggested="5e-3"),
     Case("medi_medi_l1_merit", medi, {"noise": "N_std", "merit": True, **MEDI}, suggested="5e-3"),
+    Case("medi_medi_l1_smv", medi, {"noise": "N_std", "smv_radius": 5, **MEDI}),
     Case("medi_chain_l1", medi, MEDI, suggested="5e-3", **CHAIN),
     Case("hf_tvdi", tv, {"regularisation": 2.5e-4, "tolerance": 1e-3, "pad": 0}),
     removal("hf_lnqsm", lnqsm, {"regularisation": 5e-5, "max_outer": 1}),
