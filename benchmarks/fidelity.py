@@ -28,6 +28,7 @@ from qsm_workflows.algorithms.inversion.lnqsm import lnqsm
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.algorithms.metrics import nrmse
+from qsm_workflows.algorithms.presets import MEDI_CORNELL
 
 SIZE, B0_DIR = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 
@@ -87,13 +88,7 @@ RESHARP_MASK = "out_hf_resharp_r3_l1e-3_mask"
 CHAIN = {"inputs": "out_hf_resharp_r3_l1e-3", "mask": RESHARP_MASK}
 PRISMA = {"tikhonov": 1e-3, "max_iterations": 500}
 SIGNED = {"signed_slopes": True, "pad": 0}
-MEDI = {
-    "delta_te": 0.006,
-    "outer_tolerance": 0.1,
-    "inner_tolerance": 0.01,
-    "precondition": False,
-    "pad": 0,
-}
+MEDI = {"delta_te": 0.006, **MEDI_CORNELL, "pad": 0}
 
 CASES = (
     removal("hf_resharp_r3_l1e-4", resharp, {}, suggested="3e-3"),

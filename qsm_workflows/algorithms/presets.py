@@ -23,3 +23,6 @@ field where 1e-3 keeps 0.90 (0.92 and 0.89 for a slab of 32 mm), with less error
 that a loss of susceptibility in a thin slab is due to the slab. A larger sphere would take
 too much of the slab away.
 """
+
+MEDI_CORNELL = {"outer_tolerance": 0.1, "inner_tolerance": 0.01, "precondition": False}
+"""Keywords of :func:`medi` that take the steps of Cornell's toolbox, and stop where it does."""

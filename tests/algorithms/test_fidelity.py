@@ -21,12 +21,11 @@ from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.problem import DipoleProblem
 from qsm_workflows.algorithms.metrics import nrmse
-from qsm_workflows.algorithms.presets import RESHARP_PRESETS
+from qsm_workflows.algorithms.presets import MEDI_CORNELL, RESHARP_PRESETS
 
 pytestmark = pytest.mark.shared
 
 GEOMETRY = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
-CORNELL = {"pad": 0, "outer_tolerance": 0.1, "inner_tolerance": 0.01, "precondition": False}
 
 
 class Reference:
@@ -195,7 +194,8 @@ def test_medi(reference, output, merit, bound):
         delta_te=0.006,
         noise=reference["out_medi_fitppm_Nstd"],
         merit=merit,
-        **CORNELL,
+        pad=0,
+        **MEDI_CORNELL,
     )
     assert nrmse(chi, reference[f"out_medi_{output}"], mask) < bound
 
@@ -209,7 +209,8 @@ def test_medi_after_resharp(reference):
         combined_magnitude(reference),
         *GEOMETRY,
         delta_te=0.006,
-        **CORNELL,
+        pad=0,
+        **MEDI_CORNELL,
     )
     assert nrmse(chi, reference["out_medi_chain_l1"], mask) < 5e-3  # 3.7e-3
 
