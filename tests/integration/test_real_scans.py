@@ -68,7 +68,9 @@ def process(tmp_path, capsys):
         assert main(["check", "--bids", str(bids), "--mask-method", "phase"]) == 0
         out = tmp_path / "out"
         folders = ["--bids", str(bids), "--out", str(out), "--work", str(tmp_path / "work")]
-        options = ["--coverage", "full", "--method", "tkd", "--reference", "mask"]
+        # The sphere of the recommended preset is smaller than these voxels.
+        removal = ["--bgremove", "resharp"]
+        options = ["--coverage", "full", "--method", "tkd", "--reference", "mask", *removal]
         plain = ["--mask-method", "phase", "--plugin", "Linear", "--no-progress"]
         assert main(["run", *folders, *options, *plain]) == 0
 
