@@ -72,6 +72,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="direction of B0 in voxel axes, for images that have lost their orientation; "
         "replaces their affine",
     )
+    facts.add_argument(
+        "--channels",
+        type=int,
+        choices=(4, 5),
+        help="axis of the receive channels, counted from one, of images in which they are not "
+        "combined: 4 where each file is one echo, 5 where the fourth axis is that of the echoes; "
+        "they are combined by their phase offsets, which takes two echoes",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be written, and what is wrong"
     )
@@ -123,5 +131,6 @@ def _sources(args: argparse.Namespace):
             phase_sign=args.phase_sign,
             manufacturer=args.manufacturer,
             b0_dir=None if args.b0_dir is None else tuple(args.b0_dir),
+            channels=args.channels,
         ),
     )

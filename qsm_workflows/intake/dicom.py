@@ -1,7 +1,7 @@
 """Scans out of DICOM files."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_workflows.algorithms.coils import combine_coils
+from qsm_workflows.algorithms.complex_images import combine_parts, split_complex
+from qsm_workflows.algorithms.geometry import voxel_size
+
 from .headers import Header, read_header
 from .pixels import Volume, convert_files
-from .raw import FieldMap, RawScan
+from .raw import COMBINED_HERE, FieldMap, RawScan
 from .series import Acquisition
-from .volumes import combine_parts, split_complex, to_radians
+from .volumes import to_radians
 
 # Fields of dcm2niix's sidecars that say how a scan was made, and nothing of who or when.
 _KEPT = (
@@ -183,6 +187,13 @@ def load_acquisition(named: Named) -> tuple[RawScan | FieldMap, list[str]]:
         notes.append("magnitude and phase computed of real and imaginary images")
         if alternated:
             notes.append("the sign of every second slice was undone, as GE stores complex images")
+    if len(acquisition.coils) > 1:
+        phase, magnitude = combine_coils(
+            phase, magnitude, acquisition.echo_times, voxel_size(affine)
+        )
+        notes.append(f"{len(acquisition.coils)} receive channels were combined")
+        metadata.pop("ReceiveCoilName", None)  # that of the first channel
+        metadata |= COMBINED_HERE
     return RawScan(
         named.entities, magnitude, phase, acquisition.echo_times, header.b0, affine, metadata
     ), notes
@@ -196,9 +207,17 @@ class _Converted:
         self._enhanced: dict[frozenset[Path], list[Volume]] = {}
 
     def volume(self, part: str, time: float) -> Volume:
-        """Volume of a part and an echo time."""
+        """Volume of a part and an echo time, channels along the fourth axis if there are any."""
+        coils = self._named.acquisition.coils
+        volumes = [self._volume(part, time, coil) for coil in coils]
+        if len(volumes) == 1:
+            return volumes[0]
+        voxels = np.stack([volume.voxels for volume in volumes], axis=-1)
+        return replace(volumes[0], voxels=voxels)
+
+    def _volume(self, part: str, time: float, coil: str) -> Volume:
         repetition = self._named.repetition
-        slices = self._named.acquisition.slices(part, time, repetition)
+        slices = self._named.acquisition.slices(part, time, repetition, coil)
         paths = frozenset(piece.path for piece in slices)
         if len(paths) == len(slices):
             found = convert_files(sorted(paths))
@@ -226,4 +245,4 @@ def _take(volume: Volume, repetition: int) -> Volume:
     voxels: NDArray[Any] = volume.voxels
     if voxels.ndim == 4:
         voxels = voxels[..., repetition]
-    return Volume(volume.part, volume.echo_time, voxels, volume.affine, volume.sidecar)
+    return replace(volume, voxels=voxels)

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from qsm_workflows.algorithms.coils import combine_coils
+from qsm_workflows.algorithms.complex_images import combine_parts, split_complex
 from qsm_workflows.algorithms.geometry import check_geometry, voxel_size
 
-from .raw import RawScan
+from .raw import COMBINED_HERE, RawScan
 from .sources import Source, with_sidecars
-from .volumes import Echoes, combine_parts, pair_parts, read_echoes, split_complex, to_radians
+from .volumes import Echoes, pair_parts, read_echoes, to_radians
 
 
 def load_scan(source: Source) -> tuple[RawScan, list[str]]:
@@ -33,7 +35,7 @@ def load_scan(source: Source) -> tuple[RawScan, list[str]]:
         If the files do not make up a scan.
     """
     facts, metadata = with_sidecars(source)
-    parts = {kind: read_echoes(paths) for kind, paths in source.files.items()}
+    parts = {kind: read_echoes(paths, facts.channels) for kind, paths in source.files.items()}
     grid = pair_parts(parts)
     notes = _notes(parts, facts.b0_dir is not None)
     if "phase" in parts:
@@ -58,6 +60,10 @@ def load_scan(source: Source) -> tuple[RawScan, list[str]]:
             f"there are {len(phase)} echoes, but {len(facts.te or ())} echo times; give one for "
             "each with --te"
         )
+    if facts.channels is not None:
+        notes.append(f"{phase[0].shape[3]} receive channels were combined")
+        phase, magnitude = combine_coils(phase, magnitude, facts.te, voxel_size(grid.affine))
+        metadata |= COMBINED_HERE
     if facts.manufacturer is not None:
         metadata["Manufacturer"] = facts.manufacturer
     affine = grid.affine if facts.b0_dir is None else turn_to(grid, facts.b0_dir)
@@ -97,7 +103,7 @@ def turn_to(grid: Echoes, b0_dir: Sequence[float]) -> NDArray[np.float64]:
     rotation, _ = Rotation.align_vectors([[0, 0, 1]], [direction])
     affine = np.eye(4)
     affine[:3, :3] = rotation.as_matrix() * size
-    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(grid.volumes[0].shape) - 1) / 2)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(grid.volumes[0].shape[:3]) - 1) / 2)
     return affine
 
 

@@ -22,6 +22,9 @@ from qsm_workflows.bids.writing import write_json, write_text
 ENTITIES = ("sub", "ses", "acq", "run")
 """Entities that a new scan may have, in the order of its name."""
 
+COMBINED_HERE = {"CoilCombinationMethod": "MCPC-3D-S, by qsm-workflows"}
+"""What sidecars say where receive channels were combined on the way."""
+
 
 Entry = tuple[Path, FloatArray, dict[str, Any]]
 """Path in a dataset, voxels and sidecar of an image."""

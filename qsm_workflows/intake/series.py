@@ -15,8 +15,8 @@ _FEWEST_SLICES = 5
 # Largest deviation of a gap between slices, as a share of it.
 _GAP_TOLERANCE = 0.1
 
-Volumes = dict[tuple[str, float, int], list[Slice]]
-"""Slices by part, echo time and repetition."""
+Volumes = dict[tuple[str, float, int, str], list[Slice]]
+"""Slices by part, echo time, repetition and receive channel, empty where these are combined."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Series:
     @property
     def parts(self) -> set[str]:
         """What it holds."""
-        return {part for part, _, _ in self.volumes}
+        return {part for part, *_ in self.volumes}
 
     def times(self, part: str) -> tuple[float, ...]:
         """Echo times of a part, ascending."""
-        return tuple(sorted({time for name, time, _ in self.volumes if name == part}))
+        return tuple(sorted({time for name, time, *_ in self.volumes if name == part}))
 
     @property
     def grid(self) -> tuple:
@@ -53,9 +53,14 @@ class Series:
         return (*self.header.shape, slices[0].orientation if slices else (), positions)
 
     @property
+    def coils(self) -> tuple[str, ...]:
+        """Receive channels; a single one without a name where they are combined."""
+        return tuple(sorted({coil for *_, coil in self.volumes}))
+
+    @property
     def n_repetitions(self) -> int:
         """How often each echo was scanned."""
-        return 1 + max((repetition for _, _, repetition in self.volumes), default=0)
+        return 1 + max((repetition for _, _, repetition, _ in self.volumes), default=0)
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,15 @@ class Acquisition:
     parts: tuple[str, str]
     echo_times: tuple[float, ...]
 
-    def slices(self, part: str, time: float, repetition: int = 0) -> list[Slice]:
+    def slices(self, part: str, time: float, repetition: int, coil: str) -> list[Slice]:
         """Slices of one volume."""
-        key = (part, time, repetition)
+        key = (part, time, repetition, coil)
         return next(series.volumes[key] for series in self.series if key in series.volumes)
+
+    @property
+    def coils(self) -> tuple[str, ...]:
+        """Receive channels; a single one without a name where they are combined."""
+        return self.series[0].coils
 
     @property
     def n_repetitions(self) -> int:
@@ -144,17 +154,15 @@ def _make_series(files: Sequence[Header]) -> Series:
     stacks: dict[tuple[str, float, tuple], list[Slice]] = defaultdict(list)
     for piece in pieces:
         stacks[piece.part, piece.echo_time, piece.position].append(piece)
+    # The vendor's name of a combined image may differ from slice to slice.
+    uncombined = any(len({piece.coil for piece in same}) > 1 for same in stacks.values())
     volumes: Volumes = defaultdict(list)
     for (part, time, _), same in stacks.items():
-        if len({piece.coil for piece in same}) > 1:
-            count = len({piece.coil for piece in same})
-            return Series(
-                files[0],
-                {},
-                f"{count} receive channels that were not combined; export the combined images",
-            )
-        for repetition, piece in enumerate(sorted(same, key=lambda piece: piece.order)):
-            volumes[part, time, repetition].append(piece)
+        count: Counter[str] = Counter()
+        for piece in sorted(same, key=lambda piece: piece.order):
+            coil = piece.coil if uncombined else ""
+            volumes[part, time, count[coil], coil].append(piece)
+            count[coil] += 1
     return Series(files[0], dict(volumes), _incomplete(volumes))
 
 
@@ -166,7 +174,16 @@ def _incomplete(volumes: Volumes) -> str:
     most = max(counts)
     if most < _FEWEST_SLICES:
         return f"only {most} slices"
-    for (part, time, _), slices in volumes.items():
+    images = {(part, time, repetition) for part, time, repetition, _ in volumes}
+    coils = {coil for *_, coil in volumes}
+    for image in images:
+        missing = sum((*image, coil) not in volumes for coil in coils)
+        if missing:
+            return (
+                f"{missing} of {len(coils)} receive channels missing of {image[0]} at "
+                f"{1000 * image[1]:g} ms; copy the series again"
+            )
+    for (part, time, *_), slices in volumes.items():
         if len(slices) != most:
             return (
                 f"{most - len(slices)} of {most} slices missing of {part} at {1000 * time:g} ms; "
@@ -214,7 +231,17 @@ def _pair(series: list[Series], sorting: Sorting) -> None:
 def _add(acquisition: Acquisition, sorting: Sorting) -> None:
     """Take a scan, unless the numbers of its echoes tell that one of them is missing."""
     first = acquisition.parts[0]
-    numbers = [acquisition.slices(first, time)[0].echo for time in acquisition.echo_times]
+    coils = acquisition.coils
+    if len(coils) > 1 and (acquisition.kind == "field map" or len(acquisition.echo_times) < 2):
+        reason = (
+            f"{len(coils)} receive channels that were not combined, which takes the phase of two "
+            "echoes; export the combined images"
+        )
+        sorting.left_out += [(series, reason) for series in acquisition.series]
+        return
+    numbers = [
+        acquisition.slices(first, time, 0, coils[0])[0].echo for time in acquisition.echo_times
+    ]
     missing = set(range(1, max(numbers) + 1)) - set(numbers)
     # Some scanners give all echoes the same number.
     if missing and 0 not in numbers and len(set(numbers)) == len(numbers):
@@ -235,6 +262,7 @@ def _partner(item: Series, others: Sequence[Series], part: str, other_part: str)
         other
         for other in others
         if other.grid == item.grid
+        and other.coils == item.coils
         and (
             other.times(other_part) == times
             or (part == "phase" and len(times) == 1 and other.times(other_part)[1:] == times)
@@ -253,6 +281,8 @@ def describe_acquisition(acquisition: Acquisition) -> str:
     rows, columns = first.header.shape
     count = len(next(iter(first.volumes.values())))
     what = " and ".join(acquisition.parts)
+    if len(acquisition.coils) > 1:
+        what += f" of {len(acquisition.coils)} receive channels"
     return (
         f"series {numbers} ({first.header.description}): {what} at {times} ms, "
         f"{columns} × {rows} × {count} voxels"

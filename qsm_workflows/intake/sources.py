@@ -39,6 +39,8 @@ class Facts:
     manufacturer : str or None
     b0_dir : tuple of float or None
         B0 in voxel axes, for images that have lost their orientation.
+    channels : {4, 5} or None
+        Axis of the receive channels, counted from one, where they are not combined.
     """
 
     te: tuple[float, ...] | None = None
@@ -47,6 +49,7 @@ class Facts:
     phase_sign: int | None = None
     manufacturer: str | None = None
     b0_dir: tuple[float, ...] | None = None
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("te", "b0_dir"):
@@ -57,6 +60,8 @@ class Facts:
             raise ValueError(f"b0 must be a number, in tesla, not {self.b0!r}")
         if self.phase_sign not in (None, 1, -1):
             raise ValueError(f"the phase sign must be 1 or -1, not {self.phase_sign!r}")
+        if self.channels not in (None, 4, 5):
+            raise ValueError(f"the axis of the channels must be 4 or 5, not {self.channels!r}")
 
 
 @dataclass(frozen=True)

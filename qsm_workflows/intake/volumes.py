@@ -16,8 +16,6 @@ from qsm_workflows.algorithms.geometry import FloatArray, voxel_size
 
 # Values that one turn spans, for units that the algorithms do not know.
 _TURN = {"deg": 360.0, "turns": 1.0}
-# Share of the signal that must flip between neighbouring slices.
-_ALTERNATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Echoes:
 
     Attributes
     ----------
-    volumes : list of (X, Y, Z) ndarray
-        Real or complex.
+    volumes : list of (X, Y, Z) or (X, Y, Z, C) ndarray
+        Real or complex; of C receive channels where these are apart.
     affine : (4, 4) ndarray
     has_orientation : bool
         Whether the files say how they lie in the scanner.
@@ -41,8 +39,15 @@ class Echoes:
     n_replaced: int
 
 
-def read_echoes(paths: Sequence[Path]) -> Echoes:
-    """Read files that hold one echo each, or all of them along the fourth axis.
+def read_echoes(paths: Sequence[Path], channels: int | None = None) -> Echoes:
+    """Read files that hold one echo each, or several along an axis of their own.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    channels : {4, 5}, optional
+        Axis of the receive channels, counted from one; the other one, if there is one, is
+        that of the echoes. None where channels are combined.
 
     Raises
     ------
@@ -53,7 +58,7 @@ def read_echoes(paths: Sequence[Path]) -> Echoes:
     replaced = 0
     first = None
     for path in paths:
-        image, voxels = _read(path)
+        image, voxels = _read(path, channels)
         if first is None:
             first = image
         elif image.shape[:3] != first.shape[:3] or not np.allclose(
@@ -63,7 +68,7 @@ def read_echoes(paths: Sequence[Path]) -> Echoes:
         finite = np.isfinite(voxels)
         replaced += voxels.size - int(np.count_nonzero(finite))
         voxels = np.where(finite, voxels, 0)
-        volumes += [voxels[..., echo] for echo in range(voxels.shape[3])]
+        volumes += [voxels[:, :, :, echo] for echo in range(voxels.shape[3])]
     if first is None:
         raise ValueError("there is no image")
     voxel_size(first.affine)
@@ -71,25 +76,13 @@ def read_echoes(paths: Sequence[Path]) -> Echoes:
     return Echoes(volumes, np.asarray(first.affine, dtype=float), oriented, replaced)
 
 
-def _read(path: Path) -> tuple[nib.Nifti1Image, NDArray]:
-    """An image and its voxels with echoes along the fourth axis."""
+def _read(path: Path, channels: int | None) -> tuple[nib.Nifti1Image, NDArray]:
+    """An image and its voxels, echoes along the fourth axis, channels along a fifth."""
     try:
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image | nib.Nifti1Pair):
             raise ValueError("it is not NIfTI")
-        shape = image.shape
-        spatial, rest = shape[:3], [n for n in shape[3:] if n != 1]
-        if len(rest) == 2:
-            raise ValueError(
-                f"it has {' × '.join(map(str, shape))} voxels: give one channel or repetition, "
-                "with the echoes along the fourth axis; receive channels must be combined first, "
-                "phase too"
-            )
-        if len(spatial) < 3 or len(rest) > 1:
-            raise ValueError(
-                f"it has {' × '.join(map(str, shape))} voxels; give 3-D images, or 4-D ones with "
-                "the echoes along the fourth axis"
-            )
+        shape = _echoes_first(image.shape, channels)
         voxels = np.asarray(image.dataobj)
         if voxels.dtype.kind not in "iufc":
             raise ValueError(f"its values are of type {voxels.dtype}, not numbers")
@@ -102,7 +95,40 @@ def _read(path: Path) -> tuple[nib.Nifti1Image, NDArray]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except nib.filebasedimages.ImageFileError as error:
         raise ValueError(f"{path} cannot be read as NIfTI: {error}") from error
-    return image, voxels.reshape(*spatial, math.prod(rest))
+    if channels == 4:
+        voxels = np.moveaxis(voxels, 3, -1)
+    return image, voxels.reshape(shape)
+
+
+def _echoes_first(shape: tuple[int, ...], channels: int | None) -> tuple[int, ...]:
+    """Shape of the voxels with echoes along the fourth axis, and channels along a fifth.
+
+    Raises
+    ------
+    ValueError
+        If there are more axes than can be told apart, or none for the channels.
+    """
+    words = " × ".join(map(str, shape))
+    spatial, rest = shape[:3], [n for n in shape[3:] if n != 1]
+    if channels is not None:
+        if not channels <= len(shape) <= 5:
+            raise ValueError(
+                f"it has {words} voxels, so the receive channels cannot lie along axis {channels}; "
+                "--channels 4 is the fourth axis, 5 the fifth, with the echoes along the other"
+            )
+        echoes = math.prod(shape[3:]) // shape[channels - 1]
+        return *spatial, echoes, shape[channels - 1]
+    if len(rest) == 2:
+        raise ValueError(
+            f"it has {words} voxels: say which axis is that of the receive channels, and they are "
+            "combined (--channels 4 or --channels 5); of repetitions give one"
+        )
+    if len(spatial) < 3 or len(rest) > 1:
+        raise ValueError(
+            f"it has {words} voxels; give 3-D images, or 4-D ones with the echoes along the fourth "
+            "axis"
+        )
+    return *spatial, math.prod(rest)
 
 
 def to_radians(phases: Sequence[NDArray], units: str = "auto") -> tuple[list[FloatArray], str]:
@@ -110,16 +136,16 @@ def to_radians(phases: Sequence[NDArray], units: str = "auto") -> tuple[list[Flo
 
     Parameters
     ----------
-    phases : sequence of (X, Y, Z) ndarray
-        Stored phase.
+    phases : sequence of (X, Y, Z) or (X, Y, Z, C) ndarray
+        Stored phase, all of one shape.
     units : str
         Those of :func:`qsm_workflows.algorithms.echoes.scale_phase`; ``deg``; ``turns``;
         or a number, the span of values that is one turn.
 
     Returns
     -------
-    phases : list of (X, Y, Z) ndarray of float32
-        In (−π, π].
+    phases : list of ndarray of float32
+        In (−π, π], of the shape given.
     units : str
         Those given, or those recognised.
 
@@ -128,14 +154,16 @@ def to_radians(phases: Sequence[NDArray], units: str = "auto") -> tuple[list[Flo
     ValueError
         If the values do not fit the units or are not recognised as phase.
     """
-    stack = np.concatenate([np.asarray(phase, dtype=np.float32) for phase in phases], axis=2)
+    shape = np.shape(phases[0])
+    flat = [np.asarray(phase, np.float32).reshape(*shape[:2], -1) for phase in phases]
+    stack = np.concatenate(flat, axis=2)
     turn = _TURN.get(units) or _number(units)
     if turn is not None:
         stack, units = stack * np.float32(2 * np.pi / turn), "rad"
     elif units == "auto":
         units = detect_phase_units(stack)
     radians = scale_phase(stack, units=cast(PhaseUnits, units))
-    return list(np.split(radians, len(phases), axis=2)), units
+    return [echo.reshape(shape) for echo in np.split(radians, len(phases), axis=2)], units
 
 
 def _number(text: str) -> float | None:
@@ -146,60 +174,6 @@ def _number(text: str) -> float | None:
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"one turn of phase cannot span {text}")
     return number
-
-
-def combine_parts(real: Sequence[NDArray], imaginary: Sequence[NDArray]) -> list[NDArray]:
-    """Complex images from their real and imaginary parts."""
-    if len(real) != len(imaginary):
-        raise ValueError(
-            f"there are {len(real)} real and {len(imaginary)} imaginary volumes; each echo needs "
-            "one of each"
-        )
-    return [np.asarray(r + 1j * i, np.complex64) for r, i in zip(real, imaginary, strict=True)]
-
-
-def has_alternating_slices(volume: NDArray) -> bool:
-    """Whether every second slice of a complex image has the opposite sign.
-
-    GE stores complex images so unless they are shifted before the transform along the
-    slices; the phase then jumps by π from slice to slice.
-
-    Parameters
-    ----------
-    volume : (X, Y, Z) ndarray of complex
-    """
-    product = volume[..., 1:] * np.conj(volume[..., :-1])
-    total = np.abs(product).sum()
-    return bool(total > 0 and product.sum().real < -_ALTERNATION * total)
-
-
-def remove_alternation(volume: NDArray) -> NDArray:
-    """Undo the sign of every second slice."""
-    return volume * np.where(np.arange(volume.shape[2]) % 2, -1, 1)
-
-
-def split_complex(volumes: Sequence[NDArray]) -> tuple[list[FloatArray], list[FloatArray], bool]:
-    """Magnitude and phase of complex images.
-
-    Returns
-    -------
-    magnitude, phase : list of (X, Y, Z) ndarray of float32
-    alternated : bool
-        Whether the sign of every second slice had to be undone.
-
-    Raises
-    ------
-    ValueError
-        If an image is not complex.
-    """
-    if not all(np.iscomplexobj(volume) for volume in volumes):
-        raise ValueError("the images are not complex; give them as --magnitude and --phase")
-    alternated = has_alternating_slices(volumes[0])
-    if alternated:
-        volumes = [remove_alternation(volume) for volume in volumes]
-    magnitude = [np.abs(volume).astype(np.float32) for volume in volumes]
-    phase = [np.angle(volume).astype(np.float32) for volume in volumes]
-    return magnitude, phase, alternated
 
 
 def pair_parts(parts: Mapping[str, Echoes]) -> Echoes:

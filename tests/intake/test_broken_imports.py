@@ -145,7 +145,11 @@ IMPORTS = {
         "affine is singular",
     ),
     "two dimensions": (pair(saved(lambda d: d[:, :, 0, 0])), 1, "give 3-D images"),
-    "receive channels": (pair(saved(lambda d: np.stack([d, d], 4))), 1, "must be combined first"),
+    "receive channels": (
+        pair(saved(lambda d: np.stack([d, d], 4))),
+        1,
+        "--channels 4 or --channels 5",
+    ),
     "six dimensions": (
         pair(saved(lambda d: np.stack([np.stack([d, d], 4)] * 2, 5))),
         1,

@@ -144,13 +144,6 @@ def test_what_is_of_no_use_is_left_out_with_its_reason(dicoms, tmp_path, capsys,
     assert not (tmp_path / "raw").exists()
 
 
-def test_receive_channels_that_were_not_combined(dicoms, tmp_path, capsys):
-    for coil in ("H1", "H2"):
-        dicoms.scan(echoes=2, tag_0051_0010_LO="SIEMENS MR HEADER", tag_0051_100F_LO=coil)
-    assert convert(tmp_path / "raw", dicoms.folder) == 2
-    assert "2 receive channels that were not combined" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("kept", [200, -100])
 def test_truncated_file_fails_its_scan(dicoms, tmp_path, capsys, kept):
     dicoms.scan()
