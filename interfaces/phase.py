@@ -64,6 +64,43 @@ class ScalePhase(SimpleInterface):
         return runtime
 
 
+class _SplitComplexInputSpec(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="real part of each echo")
+    imaginary = InputMultiObject(
+        File(exists=True), mandatory=True, desc="imaginary part of each echo"
+    )
+
+
+class _SplitComplexOutputSpec(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="phase of each echo, rad in (-π, π]")
+    out_magnitudes = OutputMultiObject(File(exists=True), desc="magnitude of each echo")
+
+
+class SplitComplex(SimpleInterface):
+    """Magnitude and phase of real and imaginary images.
+
+    See :func:`qsm_workflows.algorithms.complex_images.split_complex`.
+    """
+
+    input_spec = _SplitComplexInputSpec
+    output_spec = _SplitComplexOutputSpec
+
+    def _run_interface(self, runtime):
+        from qsm_workflows.algorithms.complex_images import combine_parts, split_complex
+
+        real, image = _images.load_echoes(self.inputs.in_files, self.inputs.imaginary)
+        imaginary = [_images.load_float(path) for path in self.inputs.imaginary]
+        magnitudes, phases, alternated = split_complex(combine_parts(real, imaginary))
+        if alternated:
+            _log.warning("the sign of every second slice was undone, as GE stores complex images")
+        for output, name, volumes in (
+            ("out_files", "phase", phases),
+            ("out_magnitudes", "magnitude", magnitudes),
+        ):
+            self._results[output] = _images.save_echoes(volumes, image, runtime.cwd, name)
+        return runtime
+
+
 class _RemovePhaseOffsetInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
         File(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from qsm_workflows.algorithms.complex_images import combine_parts, split_complex
 from qsm_workflows.algorithms.echoes import detect_phase_units
 from qsm_workflows.algorithms.geometry import FloatArray, voxel_size
 from qsm_workflows.algorithms.masking import SURE_EXTENT, check_whole_head
@@ -83,7 +84,7 @@ def _examine_files(scan: Scan) -> tuple[Problems, list[Echo]]:
 
 def _check_timing(scan: Scan, found: Problems) -> None:
     """Echo times and field strength."""
-    for number, (time, path) in enumerate(zip(scan.echo_times, scan.phase, strict=True), 1):
+    for number, (time, path) in enumerate(zip(scan.echo_times, scan.phase_images, strict=True), 1):
         if not (math.isfinite(time) and time > 0):
             found.error(path, f"EchoTime of echo {number} is {time:g} s", "Correct the sidecar")
         elif time >= _LATEST_ECHO:
@@ -96,7 +97,7 @@ def _check_timing(scan: Scan, found: Problems) -> None:
         if after <= before:
             relation = "the same as" if after == before else "shorter than"
             found.error(
-                scan.phase[number - 1],
+                scan.phase_images[number - 1],
                 f"EchoTime of echo {number} ({after:g} s) is {relation} that of echo "
                 f"{number - 1} ({before:g} s)",
                 "Correct the sidecars or number the echoes by their times",
@@ -104,13 +105,13 @@ def _check_timing(scan: Scan, found: Problems) -> None:
     low, high = _FIELD_STRENGTHS
     if not low <= scan.b0 <= high:
         found.error(
-            scan.phase[0],
+            scan.phase_images[0],
             f"MagneticFieldStrength is {scan.b0:g}, which no scanner for people has",
             "State it in tesla",
         )
     if len(scan.echo_times) == 1:
         found.warning(
-            scan.phase[0],
+            scan.phase_images[0],
             "there is a single echo: the phase offset of the coils cannot be told from the "
             "field, and noise is not averaged over echoes",
             "Read absolute values with care; scan several echoes if you can",
@@ -121,8 +122,13 @@ def _check_images(scan: Scan, found: Problems) -> list[Echo]:
     """Voxels of magnitude and phase, one echo in memory at a time but for the first three."""
     units: dict[str, Path] = {}
     first_echoes: list[Echo] = []
-    for magnitude_path, phase_path in zip(scan.magnitude, scan.phase, strict=True):
+    for magnitude_path, phase_path in zip(*scan.parts.values(), strict=True):
         if _is_cut_to_bytes(magnitude_path, found) or _is_cut_to_bytes(phase_path, found):
+            continue
+        if scan.real:
+            echo = _read_complex(magnitude_path, phase_path, found)
+            if echo is not None:
+                first_echoes = [*first_echoes, echo][:3]
             continue
         magnitude = read_image(magnitude_path, found)
         if magnitude is not None:
@@ -152,6 +158,28 @@ def _check_images(scan: Scan, found: Problems) -> list[Echo]:
     if not found.has_errors:
         check_phase(scan, first_echoes, found)
     return first_echoes
+
+
+def _read_complex(real_path: Path, imaginary_path: Path, found: Problems) -> Echo | None:
+    """Magnitude and phase of an echo stored as real and imaginary image."""
+    real, imaginary = read_image(real_path, found), read_image(imaginary_path, found)
+    if real is None or imaginary is None or real.shape != imaginary.shape:
+        return None
+    for path, part in ((real_path, real), (imaginary_path, imaginary)):
+        if part.min() == part.max():
+            found.error(
+                path, f"its value is {part.min():g} in every voxel", "Convert the scan again"
+            )
+            return None
+    if min(real.min(), imaginary.min()) >= 0:
+        found.error(
+            imaginary_path,
+            "neither it nor the real image has a negative value",
+            "Convert the scan again: the intercept of its values was lost, or it is not complex",
+        )
+        return None
+    (magnitude,), (phase,), _ = split_complex(combine_parts([real], [imaginary]))
+    return magnitude, phase
 
 
 def _is_cut_to_bytes(path: Path, found: Problems) -> bool:

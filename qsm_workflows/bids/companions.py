@@ -134,7 +134,7 @@ class _Search:
         """Images of a suffix that lie on the grid of the scan, best first."""
         ranks = {path: self._rank(path, suffix, description) for path in self._candidates}
         of_scan = [path for path, rank in ranks.items() if rank is not None]
-        found = [path for path in of_scan if _same_grid(path, self._scan.magnitude[0])]
+        found = [path for path in of_scan if _same_grid(path, self._scan.images[0])]
         if of_scan and not found:
             left = ", ".join(str(path) for path in of_scan)
             self.notes.append(f"{what}: left {left}: not on the grid of the scan")

@@ -22,6 +22,8 @@ _DIRECTION_TOLERANCE = 1.0
 _PARTS = {
     "mag": {"M", "MAGNITUDE", "M_FFE"},
     "phase": {"P", "PHASE", "PHASE MAP"},
+    "real": {"R", "REAL", "R_FFE"},
+    "imag": {"I", "IMAGINARY", "I_FFE"},
 }
 
 
@@ -29,7 +31,7 @@ def check_consistency(scan: Scan, found: Problems) -> None:
     """Compare the sidecars of a scan with each other and with the images."""
     units: dict[str, Path] = {}
     sidecars = Sidecars()
-    for part, paths in (("mag", scan.magnitude), ("phase", scan.phase)):
+    for part, paths in scan.parts.items():
         for path in paths:
             metadata = sidecars.metadata(path)
             _check_part(path, part, metadata, found)
@@ -45,7 +47,8 @@ def check_consistency(scan: Scan, found: Problems) -> None:
             "State the same units for the phase of all echoes",
         )
     # One image speaks for all: their affines are compared elsewhere.
-    _check_direction(scan.phase[0], sidecars.metadata(scan.phase[0]), found)
+    path = scan.phase_images[0]
+    _check_direction(path, sidecars.metadata(path), found)
 
 
 def _check_part(path: Path, part: str, metadata: Mapping[str, Any], found: Problems) -> None:

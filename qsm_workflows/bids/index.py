@@ -13,6 +13,7 @@ SUFFIXES = ("MEGRE", "T2starw")
 """Suffixes of gradient echo scans."""
 
 _KEYS = ("sub", "ses", "acq", "rec", "run")
+_PARTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def index_dataset(
     """Find the gradient echo scans of a raw BIDS dataset.
 
     A scan is a set of ``part-mag`` and ``part-phase`` images with suffix MEGRE or
-    T2starw, one of each for every echo; a magnitude may lack the ``part`` entity.
+    T2starw, one of each for every echo; a magnitude may lack the ``part`` entity. Where
+    there is no phase, ``part-real`` and ``part-imag`` images are taken instead.
     Sidecars are inherited as BIDS defines. Derivatives are never looked at.
 
     Parameters
@@ -229,25 +231,29 @@ def _no_gradient_echo(folder: Path, names: list[str]) -> Refusal:
 
 def _assemble(images: list[_Image]) -> Scan:
     """Make a scan of the images that share its entities, or say why not."""
-    parts = _sort_parts(images)
-    magnitude, phase = (dict(sorted(parts[part].items())) for part in ("mag", "phase"))
+    pair = _pair_parts(_sort_parts(images))
+    first_part, second_part = pair.values()
     echo_times = tuple(
-        _agree("EchoTime", [magnitude[echo], phase[echo]], "in seconds") for echo in magnitude
+        _agree("EchoTime", [first_part[echo], second_part[echo]], "in seconds")
+        for echo in first_part
     )
+    paths = {part: tuple(image.path for image in echoes.values()) for part, echoes in pair.items()}
     entities = images[0].entities
-    first = next(iter(phase.values()))
+    first = next(iter(second_part.values()))
     return Scan(
         subject=entities["sub"],
         session=entities.get("ses"),
         run=entities.get("run"),
         acquisition=entities.get("acq"),
         reconstruction=entities.get("rec"),
-        magnitude=tuple(image.path for image in magnitude.values()),
-        phase=tuple(image.path for image in phase.values()),
+        magnitude=paths.get("mag", ()),
+        phase=paths.get("phase", ()),
+        real=paths.get("real", ()),
+        imaginary=paths.get("imag", ()),
         echo_times=echo_times,
         b0=_agree("MagneticFieldStrength", images, "in tesla"),
         manufacturer=_manufacturer(first),
-        phase_units=first.metadata.get("Units"),
+        phase_units=first.metadata.get("Units") if "phase" in pair else "rad",
         stated_phase_sign=_phase_sign(first),
     )
 
@@ -275,8 +281,8 @@ def _phase_sign(image: _Image) -> int | None:
 
 
 def _sort_parts(images: list[_Image]) -> dict[str, dict[int, _Image]]:
-    """Magnitude and phase images by echo."""
-    parts: dict[str, dict[int, _Image]] = {"mag": {}, "phase": {}}
+    """Images by part and echo."""
+    parts: dict[str, dict[int, _Image]] = {part: {} for part in _PARTS}
     for image in images:
         for key in ("run", "echo"):
             if not image.entities.get(key, "1").isdigit():
@@ -294,24 +300,31 @@ def _sort_parts(images: list[_Image]) -> dict[str, dict[int, _Image]]:
             raise _Refused(
                 image.path,
                 f"part-{image.part} is not handled",
-                "Convert real and imaginary images: qsm-wf import --bids NEW --real "
-                "'…part-real…' --imaginary '…part-imag…'",
+                f"Rename the image: part- is {', '.join(_PARTS)}",
             )
         same = parts[image.part].setdefault(image.echo, image)
         if same is not image:
             raise _Refused(
                 image.path, f"{same.path.name} is the same echo and part", "Remove one of them"
             )
-    for part, other, name in (("mag", "phase", "phase"), ("phase", "mag", "magnitude")):
+    return parts
+
+
+def _pair_parts(parts: dict[str, dict[int, _Image]]) -> dict[str, dict[int, _Image]]:
+    """The two parts that make up the scan, echoes in order and each complete."""
+    is_complex = not parts["phase"] and bool(parts["real"] or parts["imag"])
+    one, two = ("real", "imag") if is_complex else ("mag", "phase")
+    for part, other in ((one, two), (two, one)):
         for echo, image in parts[part].items():
             if echo not in parts[other]:
                 raise _Refused(
                     image.path,
-                    f"there is no {name} image"
+                    f"there is no {_PARTS[other]} image"
                     + (f" of echo {echo}" if parts[other] else " beside it"),
-                    f"Add {_twin_name(image, other)}; QSM needs both magnitude and phase",
+                    f"Add {_twin_name(image, other)}; QSM needs both {_PARTS[one]} and "
+                    f"{_PARTS[two]}",
                 )
-    return parts
+    return {part: dict(sorted(parts[part].items())) for part in (one, two)}
 
 
 def _twin_name(image: _Image, part: str) -> str:

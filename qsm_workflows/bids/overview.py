@@ -31,13 +31,15 @@ def describe_scan(scan: Scan, companions: Companions) -> dict[str, Any]:
         "scan": scan.prefix,
         "magnitude": [str(path) for path in scan.magnitude],
         "phase": [str(path) for path in scan.phase],
+        "real": [str(path) for path in scan.real],
+        "imaginary": [str(path) for path in scan.imaginary],
         "echo_times": list(scan.echo_times),
         "b0": scan.b0,
         "manufacturer": scan.manufacturer,
         "phase_units": _phase_units(scan),
         "phase_sign": scan.phase_sign or 1,
         "phase_sign_source": _sign_source(scan),
-        **_geometry(scan.magnitude[0]),
+        **_geometry(scan.images[0]),
         "mask": None if companions.mask is None else str(companions.mask),
         "labels": None if companions.labels is None else str(companions.labels),
         "truth": None if companions.truth_chi is None else str(companions.truth_chi),
@@ -49,11 +51,12 @@ def format_scan(overview: dict[str, Any]) -> str:
     """Text of :func:`describe_scan` for a reader."""
     times = ", ".join(f"{1000 * time:g}" for time in overview["echo_times"])
     sign = {1: "rises", -1: "falls"}[overview["phase_sign"]]
+    computed = ", computed of real and imaginary images" if overview["real"] else ""
     lines = [
         f"{overview['scan']}",
         f"  echoes: {len(overview['echo_times'])} at {times} ms, {overview['b0']:g} T",
-        f"  phase: {overview['phase_units'] or 'units not recognised'}; {sign} with the field "
-        f"({overview['phase_sign_source']})",
+        f"  phase: {overview['phase_units'] or 'units not recognised'}{computed}; {sign} with the "
+        f"field ({overview['phase_sign_source']})",
     ]
     if "shape" in overview:
         shape, size, extent = (

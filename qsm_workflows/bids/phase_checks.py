@@ -108,7 +108,7 @@ def _is_whole_head(shape: tuple[int, ...], size: Triple) -> bool:
 def _tell_wrong_sign(scan: Scan, reason: str, found: Problems) -> None:
     right = -(scan.phase_sign or 1)
     found.warning(
-        scan.phase[0],
+        scan.phase_images[0],
         f"its sign seems to be wrong: {reason}",
         f"State PhaseSign: {right} in the sidecars, or give --phase-sign {right}",
     )
@@ -141,7 +141,7 @@ def _check_readout(
     ramp = readout_ramp(magnitudes, phases)
     if ramp > LONGEST_RAMP:
         found.warning(
-            scan.phase[1],
+            scan.phase_images[1],
             "odd and even echoes seem to be read in opposite directions: their phase differs by a "
             f"ramp of {ramp:.1f} rad",
             "The run removes it; where you can, scan with readout in one direction",

@@ -84,7 +84,7 @@ class Scan:
     session, run, acquisition, reconstruction : str or None
         Labels of the other BIDS entities, zeros before a run's number kept.
     magnitude, phase : tuple of Path
-        One image for each echo.
+        One image for each echo; none where there are real and imaginary ones instead.
     echo_times : tuple of float
         Echo times in seconds.
     b0 : float
@@ -95,6 +95,8 @@ class Scan:
     stated_phase_sign : int or None
         ``PhaseSign`` of the sidecars, which wins over the maker's: 1 where a raised field
         gives positive phase, else −1.
+    real, imaginary : tuple of Path
+        One image for each echo, from which magnitude and phase are computed.
     """
 
     subject: str
@@ -109,15 +111,41 @@ class Scan:
     manufacturer: str | None = None
     phase_units: str | None = None
     stated_phase_sign: int | None = None
+    real: tuple[Path, ...] = ()
+    imaginary: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for label in self.entities.values():
             check_label(label)
-        if not len(self.magnitude) == len(self.phase) == len(self.echo_times) > 0:
+        (one, first), (other, second) = self.parts.items()
+        if not len(first) == len(second) == len(self.echo_times) > 0:
             raise ValueError(
-                f"sub-{self.subject} has {len(self.magnitude)} magnitude and {len(self.phase)} "
-                f"phase images for {len(self.echo_times)} echo times; each echo needs one of each"
+                f"sub-{self.subject} has {len(first)} part-{one} and {len(second)} part-{other} "
+                f"images for {len(self.echo_times)} echo times; each echo needs one of each"
             )
+
+    @property
+    def parts(self) -> dict[str, tuple[Path, ...]]:
+        """Images by their ``part``: magnitude and phase, or real and imaginary."""
+        if self.real:
+            return {"real": self.real, "imag": self.imaginary}
+        return {"mag": self.magnitude, "phase": self.phase}
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All images."""
+        first, second = self.parts.values()
+        return (*first, *second)
+
+    @property
+    def magnitude_sources(self) -> tuple[Path, ...]:
+        """Images that tell the magnitude."""
+        return self.images if self.real else self.magnitude
+
+    @property
+    def phase_images(self) -> tuple[Path, ...]:
+        """One image for each echo, whose sidecar speaks for the phase."""
+        return self.imaginary if self.real else self.phase
 
     @property
     def entities(self) -> dict[str, str]:

@@ -194,7 +194,7 @@ def mask_sidecar(
     return {
         "Type": "ROI" if branch else "Brain",
         **provenance.describe(words, sources),
-        "SpatialReference": provenance.uri(scan.magnitude[0]),
+        "SpatialReference": provenance.uri(scan.images[0]),
         **({"MaskMethod": method} if method else {}),
         **(branch.fields if branch else {}),
     }

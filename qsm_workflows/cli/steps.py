@@ -46,6 +46,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
         "phase in radians, without what coils and readout add",
         (
             _Method("scale", "phase.ScalePhase", "stored numbers to radians"),
+            _Method("complex", "phase.SplitComplex", "real and imaginary images to phase"),
             _Method("offset", "phase.RemovePhaseOffset", "take away the phase at echo time zero"),
             _Method("coils", "phase.CombineCoils", "combine the channels of a receive coil"),
         ),

@@ -113,7 +113,7 @@ def plan_scan(
         If a slab lies outside the image, or the deep-grey extent is to be measured and
         there are no labels to measure it in.
     """
-    image = nib.load(scan.phase[0])
+    image = nib.load(scan.images[0])
     affine = np.asarray(image.affine, dtype=float)
     labels = None
     regions: tuple[Region, ...] = ()

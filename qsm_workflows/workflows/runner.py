@@ -219,7 +219,7 @@ class _ScanLogs:
         names.logs.mkdir(parents=True, exist_ok=True)
         for plan in plans:
             self._append(plan, f"qsm-workflows {__version__}: {provenance.command_line}")
-            for path in (*plan.scan.magnitude, *plan.scan.phase):
+            for path in plan.scan.images:
                 self._append(plan, f"input {path}")
             for warning in plan.warnings:
                 self._append(plan, f"warning: {warning}")

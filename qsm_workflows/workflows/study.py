@@ -22,6 +22,7 @@ from qsm_workflows.bids.sidecars import (
 )
 from qsm_workflows.interfaces.measurement import MeasureRegions
 from qsm_workflows.interfaces.outputs import SaveDerivative
+from qsm_workflows.interfaces.phase import SplitComplex
 from qsm_workflows.networks.cards import read_card
 from qsm_workflows.networks.weights import sha256
 
@@ -129,8 +130,20 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
         unwrapping=config.unwrapping,
         parameters=config.parameters,
     )
-    preprocessing_wf.inputs.inputnode.magnitude = [str(path) for path in scan.magnitude]
-    preprocessing_wf.inputs.inputnode.phase = [str(path) for path in scan.phase]
+    if scan.real:
+        split = pe.Node(
+            SplitComplex(
+                in_files=[str(path) for path in scan.real],
+                imaginary=[str(path) for path in scan.imaginary],
+            ),
+            name="split_complex",
+            mem_gb=memory_gb(prod(geometry.shape), 8 * len(scan.real) + 6),
+        )
+        outputs = [("out_magnitudes", "inputnode.magnitude"), ("out_files", "inputnode.phase")]
+        workflow.connect([(split, preprocessing_wf, outputs)])
+    else:
+        preprocessing_wf.inputs.inputnode.magnitude = [str(path) for path in scan.magnitude]
+        preprocessing_wf.inputs.inputnode.phase = [str(path) for path in scan.phase]
     if plan.companions.mask is not None:
         preprocessing_wf.inputs.inputnode.mask = str(plan.companions.mask)
     saver = _Saver(workflow, plan, config, provenance)
@@ -175,8 +188,8 @@ class _Saver:
     def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
         """Save magnitude, brain mask, total field and R2*."""
         scan = self.plan.scan
-        raw = [*scan.magnitude, *scan.phase]
-        sources = {"sources": scan.magnitude}
+        sources = {"sources": scan.magnitude_sources}
+        computed = {"ComputedFrom": "real and imaginary images"} if scan.real else {}
         saved = {
             "magnitude": (
                 self.names.magnitude(scan),
@@ -194,18 +207,24 @@ class _Saver:
             "total_field": (
                 self.names.total_field(scan),
                 field_sidecar(
-                    self.provenance, kind="total", sources=raw, unwrapping=self._unwrapping()
+                    self.provenance,
+                    kind="total",
+                    sources=scan.images,
+                    unwrapping=self._unwrapping(),
                 ),
             ),
         }
-        if len(scan.magnitude) >= R2STAR_ECHOES:
+        if len(scan.echo_times) >= R2STAR_ECHOES:
             metadata = r2star_sidecar(self.provenance, **sources)
             saved["r2star"] = (self.names.r2star(scan), metadata)
         for field, (path, metadata) in saved.items():
             source = {f"outputnode.{field}": "in_file"}
             if field == "total_field":
                 source["outputnode.bipolar"] = "bipolar"
-            self._save(preprocessing_wf, source, field, path, metadata)
+            is_mask = field == "mask"
+            self._save(
+                preprocessing_wf, source, field, path, metadata | ({} if is_mask else computed)
+            )
 
     def save_branch(self, branch_wf: pe.Workflow, order: str, config: StudyConfig) -> None:
         """Save local fields, masks and susceptibility maps of one order."""
@@ -292,8 +311,10 @@ class _Saver:
         return {"Method": name, **node_parameters(UNWRAPPINGS[name], changes)}
 
     def _mask_sources(self) -> list[Path]:
-        mask = self.plan.companions.mask
-        return [self.plan.scan.magnitude[0]] if mask is None else [mask]
+        scan, mask = self.plan.scan, self.plan.companions.mask
+        if mask is not None:
+            return [mask]
+        return [echoes[0] for echoes in scan.parts.values()] if scan.real else [scan.magnitude[0]]
 
     def _save(
         self,

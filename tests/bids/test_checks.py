@@ -152,6 +152,61 @@ def test_faults_of_images(dataset, paths, companions, key, spoil, what, remedy):
     assert str(paths[key]) in str(problem)
 
 
+@pytest.fixture
+def complex_paths(dataset, paths):
+    """The scan stored as real and imaginary images, its magnitude and phase removed."""
+    stored = {}
+    for echo in (1, 2, 3):
+        magnitude, phase = paths[f"mag{echo}"], paths[f"phase{echo}"]
+        signal = values(magnitude) * np.exp(1j * values(phase))
+        for part, data in (("real", signal.real), ("imag", signal.imag)):
+            name = f"sub-01/anat/sub-01_echo-{echo}_part-{part}_MEGRE"
+            stored[f"{part}{echo}"] = dataset.image(f"{name}.nii.gz", data.astype(np.float32))
+            fields = {"EchoTime": 0.005 * echo, "MagneticFieldStrength": 3}
+            dataset.json(f"{name}.json", fields)
+        magnitude.unlink()
+        phase.unlink()
+    return stored
+
+
+def test_real_and_imaginary_images_pass(dataset, complex_paths, companions):
+    assert check(dataset, companions) == []
+
+
+COMPLEX_FAULTS = {
+    "no intercept": (
+        lambda p: [rewrite(path, values(path) + 200) for path in p.values()],
+        "imag1",
+        "neither it nor the real image has a negative value",
+    ),
+    "constant": (
+        lambda p: rewrite(p["imag2"], values(p["imag2"]) * 0),
+        "imag2",
+        "0 in every voxel",
+    ),
+    "NaN": (lambda p: with_nan(p["real3"]), "real3", "2 voxels are NaN"),
+    "shape": (
+        lambda p: rewrite(p["imag2"], values(p["imag2"])[1:]),
+        "imag2",
+        "its shape (7, 8, 8)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "key", "what"), COMPLEX_FAULTS.values(), ids=COMPLEX_FAULTS)
+def test_faults_of_real_and_imaginary_images(dataset, complex_paths, companions, spoil, key, what):
+    spoil(complex_paths)
+    problem = check(dataset, companions)[0]
+    assert (problem.severity, problem.file) == ("error", complex_paths[key])
+    assert what in problem.what
+
+
+def test_parts_that_sidecars_contradict(dataset, complex_paths, companions):
+    dataset.edit(complex_paths["real2"], ImageType=["ORIGINAL", "PRIMARY", "IMAGINARY"])
+    (problem,) = check(dataset, companions)
+    assert "its name says part-real" in problem.what
+
+
 TIMING_FAULTS = {
     "milliseconds": ({"echo_times": (4.9, 9.8, 14.7)}, "looks like milliseconds", "0.0049"),
     "negative": ({"echo_times": (-0.01, 0.01, 0.02)}, "EchoTime of echo 1 is -0.01", "Correct"),

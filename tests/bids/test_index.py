@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,8 +131,21 @@ def remove_magnitude(dataset, paths):
         paths[f"mag{echo}"].unlink()
 
 
-def replace_by_real(dataset, paths):
-    paths["phase1"].rename(str(paths["phase1"]).replace("phase", "real"))
+def name_unknown_part(dataset, paths):
+    paths["phase1"].rename(str(paths["phase1"]).replace("phase", "abs"))
+
+
+def replace_by_complex(dataset, paths):
+    """Real for magnitude, imaginary for phase."""
+    for key, path in list(paths.items()):
+        for image in (path, Path(str(path).replace(".nii.gz", ".json"))):
+            name = image.name.replace("part-mag", "part-real").replace("part-phase", "part-imag")
+            paths[key] = image.rename(image.with_name(name))
+
+
+def replace_by_incomplete_complex(dataset, paths):
+    replace_by_complex(dataset, paths)
+    (dataset.root / "sub-01/anat/sub-01_echo-2_part-imag_MEGRE.nii.gz").unlink()
 
 
 def break_sidecar(dataset, paths):
@@ -195,7 +209,13 @@ def name_run_by_letter(dataset, paths):
             "MagneticFieldStrength is 7",
             "Correct",
         ),
-        (replace_by_real, "part-real", "part-real is not handled", "Convert"),
+        (name_unknown_part, "part-abs", "part-abs is not handled", "mag, phase, real, imag"),
+        (
+            replace_by_incomplete_complex,
+            "echo-2_part-real",
+            "no imaginary image of echo 2",
+            "Add sub-01_echo-2_part-imag_MEGRE.nii.gz; QSM needs both real and imaginary",
+        ),
         (break_sidecar, "echo-2_part-phase", "cannot be read as JSON", "Correct the sidecar"),
         (break_inherited_sidecar, "sub-01_part-phase", "cannot be read as JSON", "Correct"),
         (store_twice, "echo-1_part-mag", "is the same echo and part", "Remove one"),
@@ -211,6 +231,22 @@ def test_refusals_name_the_file_the_reason_and_the_remedy(dataset, spoil, name, 
     (refusal,) = [refusal for refusal in index.refused if name in refusal.file.name]
     assert reason in refusal.reason
     assert remedy in refusal.remedy
+
+
+def test_real_and_imaginary_images_are_a_scan(dataset):
+    replace_by_complex(dataset, dataset.scan("sub-01"))
+    replace_by_complex(dataset, dataset.scan("sub-02", echoes=1))
+    # Phase that is there already is not computed anew.
+    replace_by_complex(dataset, dataset.scan("sub-03"))
+    dataset.scan("sub-03")
+    several, single, both = index_dataset(dataset.root).scans
+    anat = dataset.root / "sub-01/anat"
+    expected = [anat / f"sub-01_echo-{echo}_part-real_MEGRE.nii.gz" for echo in (1, 2, 3)]
+    assert several.real == tuple(expected)
+    assert several.images[3].name == "sub-01_echo-1_part-imag_MEGRE.nii.gz"
+    assert (several.magnitude, several.phase, several.phase_units) == ((), (), "rad")
+    assert single.imaginary[0].name == "sub-02_part-imag_T2starw.nii.gz"
+    assert (both.real, len(both.phase)) == ((), 3)
 
 
 def test_what_is_no_dataset_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from qsm_workflows.algorithms.units import radians_per_ppm
 from qsm_workflows.interfaces.fieldmap import FitEchoes, FitEchoesNonlinear, ReliabilityMask
-from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase
+from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase, SplitComplex
 from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 
 B0 = 3.0
@@ -190,3 +190,24 @@ def test_files_on_different_grids_are_named(scan, tmp_path):
             echo_times=ECHO_TIMES,
             b0=B0,
         ).run()
+
+
+@pytest.mark.parametrize("alternates", [False, True])
+def test_real_and_imaginary_parts_become_phase_and_magnitude(scan, tmp_path, alternates, caplog):
+    signs = np.where(np.arange(SHAPE[2]) % 2, -1, 1) if alternates else 1
+    phases = [np.angle(np.exp(1j * radians_per_ppm(B0, time) * field())) for time in ECHO_TIMES]
+    signals = [100 * np.exp(1j * phase) * signs for phase in phases]
+    real = [write(tmp_path / f"r{n}.nii", signal.real) for n, signal in enumerate(signals)]
+    imaginary = [write(tmp_path / f"i{n}.nii", signal.imag) for n, signal in enumerate(signals)]
+    made = SplitComplex(in_files=real, imaginary=imaginary).run().outputs
+    for path, phase in zip(made.out_files, phases, strict=True):
+        np.testing.assert_allclose(read(path), phase, atol=1e-5)
+    for path in made.out_magnitudes:
+        np.testing.assert_allclose(read(path), 100, rtol=1e-5)
+    assert ("every second slice" in caplog.text) == alternates
+
+
+def test_parts_that_do_not_belong_together(scan):
+    stored, magnitudes, _ = scan
+    with pytest.raises(ValueError, match="3 real and 2 imaginary"):
+        SplitComplex(in_files=stored, imaginary=magnitudes[:2]).run()

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -296,3 +297,42 @@ def test_mask_of_phase_refined(run, dataset):
     assert 0.6 < np.count_nonzero(mask & brain) / np.count_nonzero(brain) < 0.9
     assert np.count_nonzero(mask & ~brain) < 0.02 * np.count_nonzero(mask)
     assert "threshold on its local coherence" in (out / "index.html").read_text()
+
+
+def test_real_and_imaginary_images_give_the_same_maps(run, dataset, capsys):
+    """A second subject with the scan of the first, stored as real and imaginary images."""
+    for path in [path for path in dataset.rglob("*sub-01_*") if path.is_file()]:
+        twin = Path(str(path).replace("sub-01", "sub-02"))
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, twin)
+    anat = dataset / "sub-02" / "anat"
+    for path in sorted(anat.glob("*part-mag_MEGRE.nii.gz")):
+        phase_path = Path(str(path).replace("part-mag", "part-phase"))
+        magnitude, phase = nib.load(path), nib.load(phase_path)
+        signal = magnitude.get_fdata() * np.exp(1j * phase.get_fdata())
+        for part, data in (("real", signal.real), ("imag", signal.imag)):
+            stem = str(path).replace("part-mag", f"part-{part}").removesuffix(".nii.gz")
+            image = nib.Nifti1Image(data.astype(np.float32), magnitude.affine, magnitude.header)
+            image.set_data_dtype(np.float32)
+            nib.save(image, f"{stem}.nii.gz")
+    for path in anat.glob("*part-*.json"):
+        for old, new in (("part-mag", "part-real"), ("part-phase", "part-imag")):
+            if old in path.name:
+                path.rename(path.with_name(path.name.replace(old, new)))
+    for path in [*anat.glob("*part-mag*"), *anat.glob("*part-phase*")]:
+        path.unlink()
+    assert main(["check", "--bids", str(dataset)]) == 0
+    assert "phase: rad, computed of real and imaginary images; rises" in capsys.readouterr().out
+    status, out = run(
+        "--coverage", "full", "--method", "tkd", "--plugin", "Linear", "--no-progress"
+    )
+    assert status == 0
+    plain, computed = (
+        nib.load(out / f"sub-{number}/fmap/sub-{number}_desc-total_fieldmap.nii.gz").get_fdata()
+        for number in ("01", "02")
+    )
+    assert np.ptp(plain) > 1
+    np.testing.assert_allclose(computed, plain, atol=1e-4)
+    sidecar = json.loads((out / "sub-02/fmap/sub-02_desc-total_fieldmap.json").read_text())
+    assert sidecar["ComputedFrom"] == "real and imaginary images"
+    assert "bids:raw:sub-02/anat/sub-02_echo-1_part-imag_MEGRE.nii.gz" in sidecar["Sources"]
