@@ -100,7 +100,7 @@ def fit_echoes_nonlinear(
 ) -> FieldFit:
     """Fit m·exp(i·(φ₀ + 2π·γ̄·B0·TE·field)) to the complex signal of the echoes.
 
-    Minimises Σ m²·|exp(iφ) − exp(i(φ₀ + a·field))|² over the field and the offset φ₀ of
+    Minimises Σ (m·abs(exp(iφ) − exp(i(φ₀ + a·field))))² over the field and the offset φ₀ of
     each voxel by Gauss–Newton steps from the straight line through the unwrapped phases.
     Noise is that of the complex signal, so that dark echoes and wrong whole turns do no
     harm; an offset that is left in the phase does none either.

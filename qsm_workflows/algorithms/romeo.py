@@ -24,7 +24,7 @@ def unwrap_romeo(
 ) -> list[FloatArray]:
     """Unwrap one echo along its most coherent voxels, the others in time from it (ROMEO).
 
-    Neighbours i, j of the template echo are joined with the quality
+    Neighbours i, j of the template echo are joined with the quality ::
 
         (1 − |δ|/π) · max(0, 1 − |δ − δ′·TE/TE′|) · (min(mᵢ, mⱼ) / max(mᵢ, mⱼ))²,
 

@@ -1,6 +1,7 @@
 """Susceptibility-weighted images."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +10,8 @@ from scipy import ndimage
 from .geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
 
 
-class SWI(NamedTuple):
+@dataclass(frozen=True)
+class SWI:
     """Result of :func:`susceptibility_weighted`.
 
     Attributes

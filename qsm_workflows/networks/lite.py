@@ -36,7 +36,7 @@ class LiteQSM(InversionNetwork):
         initialise(self)
 
     def scale(self, field: torch.Tensor) -> torch.Tensor:
-        """Mean |field| of each sample over the voxels that are not zero; 1 if there are none."""
+        """Mean magnitude of each sample's field where it is not zero; 1 if it is zero."""
         axes = (1, 2, 3, 4)
         total = field.abs().sum(axes, keepdim=True, dtype=torch.float32)
         counted = (field != 0).sum(axes, keepdim=True)

@@ -220,7 +220,7 @@ def _channels_last(field: torch.Tensor) -> torch.Tensor:
 
 
 def relative_error(prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Mean squared error in the mask, in units of each patch's mean |field|.
+    """Mean squared error in the mask, in units of each patch's mean ``|field|``.
 
     A patch with a strong source then counts as much as any other.
     """

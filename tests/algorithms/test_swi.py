@@ -18,13 +18,13 @@ def vein():
 
 def test_veins_are_darkened_and_the_background_is_not(vein):
     phase, magnitude, mask, inside = vein
-    image, _ = susceptibility_weighted(phase, magnitude, mask, SIZE)
+    image = susceptibility_weighted(phase, magnitude, mask, SIZE).image
     x, y, _ = np.indices(SHAPE)
     core = np.hypot(x - 20, y - 18) < 8
     assert image[inside & core].max() < 45
     assert np.median(image[core & ~inside]) > 95
     assert (image[~mask] == 0).all()
-    weak, _ = susceptibility_weighted(phase, magnitude, mask, SIZE, power=1)
+    weak = susceptibility_weighted(phase, magnitude, mask, SIZE, power=1).image
     # A mask of m⁴ and one of m.
     np.testing.assert_allclose((weak[core] / 100) ** 4, image[core] / 100, atol=1e-4)
 
@@ -40,7 +40,8 @@ def test_calcium_is_what_the_other_sign_darkens(vein):
 
 def test_projection_is_the_minimum_over_its_slab_in_mm(vein):
     phase, magnitude, mask, _ = vein
-    image, projection = susceptibility_weighted(phase, magnitude, mask, SIZE, thickness=10)
+    swi = susceptibility_weighted(phase, magnitude, mask, SIZE, thickness=10)
+    image, projection = swi.image, swi.projection
     for k in (8, 12):
         expected = image[:, :, k - 2 : k + 3].min(axis=2)  # five slices of 2 mm
         np.testing.assert_array_equal(projection[:, :, k], expected)

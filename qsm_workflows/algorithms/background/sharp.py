@@ -25,7 +25,7 @@ def sharp(
     """Remove the background field by spherical mean values and deconvolution (SHARP).
 
     With C = δ − S, S the mean over a sphere, and M the mask eroded by that sphere, the
-    local field is M·F⁻¹{F(M·C∗f)/C}, where 1/C is zero for |C| < threshold.
+    local field is M·F⁻¹{F(M·C∗f)/C}, where 1/C is zero for ``|C| < threshold``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def sharp(
     radius : float
         Radius of the sphere in mm. So much is eroded, also at the end faces of a slab.
     threshold : float
-        Smallest |C| that is divided by.
+        Smallest ``|C|`` that is divided by.
     covered : float
         Part of a sphere that must lie in the mask: large ones may lack a few voxels of
         their surface.
@@ -103,7 +103,7 @@ def vsharp(
         Radii of the spheres in mm; those that fit nowhere into the mask are left out. The
         smallest is eroded, also at the end faces of a slab.
     threshold : float
-        Smallest |C| that is divided by.
+        Smallest ``|C|`` that is divided by.
     covered : float
         Part of a sphere that must lie in the mask: large ones may lack a few voxels of
         their surface.

@@ -73,7 +73,7 @@ def tsvd(
 ) -> FloatArray:
     """Susceptibility by truncated k-space division (TSVD).
 
-    χ = F⁻¹{F f / D} where |D| > threshold; elsewhere the spectrum is zero.
+    χ = F⁻¹{F f / D} where ``|D| > threshold``; elsewhere the spectrum is zero.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def tsvd(
     b0_dir : (3,) sequence of float
         Unit vector of B0 in voxel axes.
     threshold : float
-        Smallest |D| that is divided by, between 0 and 2/3.
+        Smallest ``|D|`` that is divided by, between 0 and 2/3.
     pad : float
         Millimetres of zeros around the mask; 0 works periodically on the image.
     device : str

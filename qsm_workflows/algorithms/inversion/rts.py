@@ -32,7 +32,7 @@ def rts(
     """Susceptibility in two rapid steps (RTS).
 
     First a few LSMR iterations on ‖m·(D∗χ − f)‖, with χ in the mask m, find the part of
-    its spectrum where |D| > threshold, which is well conditioned. Then total variation
+    its spectrum where ``|D| > threshold``, which is well conditioned. Then total variation
     fills in the rest: with K that part of k-space and χ₁ what was found, minimise
     ½‖K·F(χ − χ₁)‖² + λ‖∇χ‖₁ by ADMM, which takes one pair of transforms a step.
 
@@ -47,7 +47,7 @@ def rts(
     b0_dir : (3,) sequence of float
         Unit vector of B0 in voxel axes.
     threshold : float
-        |D| above which the spectrum is taken from the first step, between 0 and 2/3.
+        ``|D|`` above which the spectrum is taken from the first step, between 0 and 2/3.
     least_squares_iterations : int
         LSMR iterations of the first step; their number regularises it.
     regularisation : float
