@@ -1,0 +1,187 @@
+"""What a scan's graph saves as derivatives, and the sidecars of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nipype.pipeline import engine as pe
+
+from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.sidecars import (
+    Branch,
+    Provenance,
+    chi_sidecar,
+    field_sidecar,
+    magnitude_sidecar,
+    mask_sidecar,
+    r2star_sidecar,
+)
+from qsm_workflows.interfaces.outputs import SaveDerivative
+from qsm_workflows.networks.cards import read_card
+from qsm_workflows.networks.weights import sha256
+
+from .branches import EROSION, background_parameters
+from .config import StudyConfig
+from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
+from .plan import ScanPlan
+from .preprocessing import R2STAR_ECHOES
+from .resources import memory_gb
+
+
+class Saver:
+    """Adds to a scan's graph the nodes that save its results as derivatives."""
+
+    def __init__(
+        self, workflow: pe.Workflow, plan: ScanPlan, config: StudyConfig, provenance: Provenance
+    ) -> None:
+        self.workflow, self.plan, self.config = workflow, plan, config
+        self.provenance = provenance
+        self.names = Derivatives(provenance.out_dir)
+        label = BACKGROUND_REMOVALS[config.background_removal].label
+        self.background = {"Method": label, **background_parameters(config)}
+
+    def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
+        """Save magnitude, brain mask, total field and R2*."""
+        scan = self.plan.scan
+        sources = {"sources": scan.magnitude_sources}
+        computed = {"ComputedFrom": "real and imaginary images"} if scan.real else {}
+        saved = {
+            "magnitude": (
+                self.names.magnitude(scan),
+                magnitude_sidecar(self.provenance, **sources),
+            ),
+            "mask": (
+                self.names.brain_mask(scan),
+                mask_sidecar(
+                    self.provenance,
+                    sources=self._mask_sources(),
+                    scan=scan,
+                    method=None if self.plan.companions.mask else self.config.mask_method,
+                ),
+            ),
+            "total_field": (
+                self.names.total_field(scan),
+                field_sidecar(
+                    self.provenance,
+                    kind="total",
+                    sources=scan.images,
+                    unwrapping=self._unwrapping(),
+                ),
+            ),
+        }
+        if len(scan.echo_times) >= R2STAR_ECHOES:
+            metadata = r2star_sidecar(self.provenance, **sources)
+            saved["r2star"] = (self.names.r2star(scan), metadata)
+        for field, (path, metadata) in saved.items():
+            source = {f"outputnode.{field}": "in_file"}
+            if field == "total_field":
+                source["outputnode.bipolar"] = "bipolar"
+            is_mask = field == "mask"
+            self._save(
+                preprocessing_wf, source, field, path, metadata | ({} if is_mask else computed)
+            )
+
+    def save_branch(self, branch_wf: pe.Workflow, order: str, config: StudyConfig) -> None:
+        """Save local fields, masks and susceptibility maps of one order."""
+        scan, names = self.plan.scan, self.names
+        fields = [names.total_field(scan), names.brain_mask(scan)]
+        if order == "B+T":
+            metadata = field_sidecar(
+                self.provenance,
+                kind="local",
+                sources=fields,
+                background_removal=self.background,
+            )
+            source = {
+                "outputnode.local_field": "in_file",
+                **{f"outputnode.{name}": name for name in EROSION},
+            }
+            self._save(branch_wf, source, "local_field", names.local_field(scan), metadata)
+        for coverage in config.coverages:
+            branch = Branch(
+                "full" if coverage.is_full else order,
+                coverage.percent,
+                self.plan.geometry.thickness(coverage),
+                self.plan.geometry.axis,
+            )
+            prefix = f"outputnode.cov{coverage.label}"
+            node = f"{order.replace('+', '').lower()}{coverage.label}"
+            thickness = (
+                {} if coverage.is_full else {f"{prefix}_actual_thickness": "actual_thickness"}
+            )
+            local_field = names.local_field(scan)
+            if order == "T+B":
+                local_field = names.local_field(scan, coverage.percent)
+                metadata = field_sidecar(
+                    self.provenance,
+                    kind="local",
+                    sources=fields,
+                    branch=branch,
+                    background_removal=self.background,
+                )
+                source = {
+                    f"{prefix}_local_field": "in_file",
+                    **{f"{prefix}_{name}": name for name in EROSION},
+                    **thickness,
+                }
+                self._save(branch_wf, source, f"local_field_{node}", local_field, metadata)
+            mask = names.branch_mask(scan, order, coverage.percent)
+            metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)
+            source = {f"{prefix}_mask": "in_file", **thickness}
+            self._save(branch_wf, source, f"mask_{node}", mask, metadata)
+            for method in config.methods:
+                metadata = chi_sidecar(
+                    self.provenance,
+                    branch,
+                    method=method,
+                    parameters=self._inversion_parameters(method),
+                    background_removal=self.background,
+                    preset=self.config.preset,
+                    reference=self.plan.reference.name if self.plan.reference else "mask",
+                    sources=[local_field, mask],
+                )
+                source = {
+                    f"{prefix}_chi_{method}": "in_file",
+                    f"{prefix}_reference_mean_{method}": "reference_mean",
+                    **thickness,
+                }
+                path = names.chi(scan, method, order, coverage.percent)
+                self._save(branch_wf, source, f"chi_{node}_{method}", path, metadata)
+
+    def _inversion_parameters(self, method: str) -> dict[str, Any]:
+        weights = self.config.weights.get(method)
+        parameters = node_parameters(
+            METHODS[method].interface, self.config.parameters.get(method, {})
+        )
+        if weights is not None:
+            card = read_card(Path(weights)) or {}
+            # A method's name says how a network was trained, not which network it is.
+            parameters |= {"network": card.get("name", "weights given by the user")}
+            parameters |= {"weights": Path(weights).name, "weights_sha256": sha256(weights)}
+        return parameters
+
+    def _unwrapping(self) -> dict[str, Any]:
+        name = self.config.unwrapping
+        changes = self.config.parameters.get(name, {})
+        return {"Method": name, **node_parameters(UNWRAPPINGS[name], changes)}
+
+    def _mask_sources(self) -> list[Path]:
+        scan, mask = self.plan.scan, self.plan.companions.mask
+        if mask is not None:
+            return [mask]
+        return [echoes[0] for echoes in scan.parts.values()] if scan.real else [scan.magnitude[0]]
+
+    def _save(
+        self,
+        source: pe.Workflow,
+        fields: Mapping[str, str],
+        name: str,
+        path: Path,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        node = pe.Node(
+            SaveDerivative(out_path=str(path), metadata=dict(metadata)),
+            name=f"save_{name}",
+            mem_gb=memory_gb(0, 0),
+        )
+        self.workflow.connect([(source, node, list(fields.items()))])
