@@ -20,7 +20,20 @@ import numpy as np
 import psutil
 
 BACKGROUND = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
-INVERSION = ("tkd", "tsvd", "l2", "ilsqr", "medi", "tv", "rts", "ndi", "star", "lnqsm")
+INVERSION = (
+    "tkd",
+    "tsvd",
+    "l2",
+    "ilsqr",
+    "medi",
+    "tv",
+    "rts",
+    "ndi",
+    "star",
+    "lnqsm",
+    "total_field_medi",
+)
+TOTAL_FIELD = ("lnqsm", "total_field_medi")
 MODULES = {"vsharp": "sharp", "tkd": "direct", "tsvd": "direct", "l2": "direct"}
 """Where a function is, unless in a module of its own name."""
 
@@ -76,8 +89,8 @@ def call(method: str, head: Head, device: str) -> np.ndarray:
     if method in BACKGROUND:
         geometry = GEOMETRY if method == "pdf" else GEOMETRY[:1]
         return function(head.total_field, head.mask, *geometry, device=device)[0]
-    magnitude = (head.magnitude,) if method == "medi" else ()
-    field = head.total_field if method == "lnqsm" else head.local_field
+    magnitude = (head.magnitude,) if method.endswith("medi") else ()
+    field = head.total_field if method in TOTAL_FIELD else head.local_field
     return function(field, head.mask, *magnitude, *GEOMETRY, device=device)
 
 

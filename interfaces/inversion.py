@@ -244,6 +244,32 @@ class LNQSM(_Inversion):
     _function = "lnqsm.lnqsm"
 
 
+class _TotalFieldMEDIInputSpec(_InversionInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = File(exists=True, mandatory=True, desc="mask of the total field")
+    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
+    shrinkage = traits.Float(2.5e-7, usedefault=True, desc="s, before the square of χ outside")
+    b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
+    delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
+    edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
+    max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
+    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
+    max_inner = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = traits.Float(0.05, usedefault=True, desc="relative residual that ends them")
+
+
+class TotalFieldMEDI(_Inversion):
+    """MEDI from the total field.
+
+    See :func:`qsm_workflows.algorithms.inversion.total_field_medi.total_field_medi`.
+    """
+
+    input_spec = _TotalFieldMEDIInputSpec
+    _function = "total_field_medi.total_field_medi"
+
+
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
         File(exists=True), mandatory=True, desc="local field of each orientation, ppm"

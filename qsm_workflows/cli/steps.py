@@ -101,6 +101,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
             _Method("ndi", "inversion.NDI", "gradient descent on the phase"),
             _Method("star", "inversion.STAR", "penalty on gradients, strong sources first"),
             _Method("lnqsm", "inversion.LNQSM", "least norm, from the total field"),
+            _Method("tfi", "inversion.TotalFieldMEDI", "MEDI, from the total field"),
             _Method("cosmos", "inversion.COSMOS", "several orientations"),
             _Method("xqsmindividual", "networks.XQSMIndividual", "octave network, lone patches"),
             _Method("xqsmcropped", "networks.XQSMCropped", "octave network, cut-out patches"),

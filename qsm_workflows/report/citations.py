@@ -185,6 +185,11 @@ WORKS = {
         "a least-norm direct dipole inversion method. NeuroImage 2018;179:166–175.",
         "10.1016/j.neuroimage.2018.06.036",
     ),
+    "tfi": Work(
+        "Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion (TFI) "
+        "method for quantitative susceptibility mapping. Magn Reson Med 2017;78(1):303–315.",
+        "10.1002/mrm.26331",
+    ),
     "cosmos": Work(
         "Liu T, Spincemaille P, de Rochefort L, Kressler B, Wang Y. Calculation of susceptibility "
         "through multiple orientation sampling (COSMOS): a method for conditioning the inverse "

@@ -45,6 +45,18 @@ def head() -> Head:
     return Head(chi, mask, local_field, magnitude, voxel_size, b0_dir)
 
 
+@pytest.fixture(scope="session")
+def total(head) -> np.ndarray:
+    """Local field and that of air-like spheres outside the head."""
+    field = head.local_field.astype(float)
+    for centre in ((2, 34, 10), (30, 14, 0), (15, 16, 30)):
+        offset = (np.indices(field.shape).T - centre) * head.voxel_size
+        distance = np.linalg.norm(offset, axis=-1)
+        cosine = offset @ head.b0_dir / distance
+        field += (3 * (3 / distance) ** 3 * (3 * cosine**2 - 1)).T * head.mask
+    return field.astype(np.float32)
+
+
 class Echoes:
     """A smooth field, a smooth offset and decaying echoes at 3 T."""
 

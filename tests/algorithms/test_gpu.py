@@ -14,6 +14,7 @@ from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
 from qsm_workflows.algorithms.inversion.star import star
+from qsm_workflows.algorithms.inversion.total_field_medi import total_field_medi
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.algorithms.metrics import nrmse
 
@@ -29,6 +30,16 @@ def test_inversion(head, method):
         method(head.local_field, head.mask, *head[4:], device=device) for device in ("cuda", "cpu")
     )
     assert nrmse(there, here, head.mask) < 1e-4
+
+
+def test_total_field_medi(head):
+    there, here = (
+        total_field_medi(
+            *(head.local_field, head.mask, head.magnitude, *head[4:]), device=device, max_outer=2
+        )
+        for device in ("cuda", "cpu")
+    )
+    assert nrmse(there, here, head.mask) < 1e-3
 
 
 @pytest.mark.parametrize("options", [{}, {"merit": True}, {"smv_radius": 3.0}])

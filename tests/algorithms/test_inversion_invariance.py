@@ -12,6 +12,7 @@ from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
 from qsm_workflows.algorithms.inversion.star import star
+from qsm_workflows.algorithms.inversion.total_field_medi import total_field_medi
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.algorithms.metrics import correlation, nrmse
 
@@ -26,12 +27,16 @@ PLAIN = {
     "star": star,
     "lnqsm": partial(lnqsm, max_outer=2, max_inner=20),
 }
-METHODS = (*PLAIN, "medi")
+WITH_EDGES = {
+    "medi": partial(medi, max_outer=3),
+    "total_field_medi": partial(total_field_medi, max_outer=2, max_inner=20),
+}
+METHODS = (*PLAIN, *WITH_EDGES)
 
 
 def invert(method, field, mask, magnitude, voxel_size, b0_dir, **keywords):
-    if method == "medi":
-        return medi(field, mask, magnitude, voxel_size, b0_dir, max_outer=3, **keywords)
+    if method in WITH_EDGES:
+        return WITH_EDGES[method](field, mask, magnitude, voxel_size, b0_dir, **keywords)
     return PLAIN[method](field, mask, voxel_size, b0_dir, **keywords)
 
 
@@ -73,7 +78,8 @@ def test_a_quarter_turn_of_head_and_b0(head, maps, method, axes):
     b0_dir[first], b0_dir[second] = -b0_dir[second], b0_dir[first]
     turned = invert(method, *volumes, size, b0_dir, pad=20)
     # At the border of the mask iLSQR has slopes to one side only, first the one ahead.
-    tolerance = 0.05 if method == "ilsqr" else 1e-4
+    # PDF, from which total-field MEDI starts, amplifies rounding: its own field differs by 6e-4.
+    tolerance = {"ilsqr": 0.05, "total_field_medi": 2e-3}.get(method, 1e-4)
     assert nrmse(turned, np.rot90(maps[method], axes=axes), volumes[1]) < tolerance
 
 

@@ -9,18 +9,6 @@ from qsm_workflows.algorithms.inversion.lnqsm import lnqsm
 from qsm_workflows.algorithms.metrics import correlation, nrmse, slope
 
 
-@pytest.fixture(scope="module")
-def total(head):
-    """Local field and that of air-like spheres outside the head."""
-    field = head.local_field.astype(float)
-    for centre in ((2, 34, 10), (30, 14, 0), (15, 16, 30)):
-        offset = (np.indices(field.shape).T - centre) * head.voxel_size
-        distance = np.linalg.norm(offset, axis=-1)
-        cosine = offset @ head.b0_dir / distance
-        field += (3 * (3 / distance) ** 3 * (3 * cosine**2 - 1)).T * head.mask
-    return field.astype(np.float32)
-
-
 def test_susceptibility_is_found_through_the_background(head, total):
     assert correlation(total, head.local_field, head.mask) < 0.5
     chi = lnqsm(total, head.mask, *head[4:], pad=20)

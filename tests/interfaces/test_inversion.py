@@ -16,6 +16,7 @@ from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.ndi import ndi
 from qsm_workflows.algorithms.inversion.rts import rts
 from qsm_workflows.algorithms.inversion.star import star
+from qsm_workflows.algorithms.inversion.total_field_medi import total_field_medi
 from qsm_workflows.algorithms.inversion.tv import tv
 from qsm_workflows.interfaces.inversion import (
     COSMOS,
@@ -29,6 +30,7 @@ from qsm_workflows.interfaces.inversion import (
     TKD,
     TSVD,
     TV,
+    TotalFieldMEDI,
 )
 
 
@@ -158,6 +160,34 @@ def test_medi_node(files, volumes, tmp_path, keywords):
     np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-4)
 
 
+def test_total_field_medi_node(files, volumes, tmp_path):
+    keywords = {
+        "regularisation": 100.0,
+        "shrinkage": 1e-5,
+        "b0": 7.0,
+        "delta_te": 0.003,
+        "edge_fraction": 0.5,
+        "max_outer": 2,
+        "max_inner": 20,
+        "pad": 8.0,
+    }
+    node = TotalFieldMEDI(
+        in_file=files["field"],
+        mask=files["mask"],
+        magnitude=files["magnitude"],
+        noise=files["noise"],
+        **keywords,
+    )
+    expected = total_field_medi(
+        *(volumes[name] for name in ("field", "mask", "magnitude")),
+        voxel_size(affine()),
+        b0_direction(affine()),
+        noise=volumes["noise"],
+        **keywords,
+    )
+    np.testing.assert_allclose(run(node, tmp_path), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("interface", "function"),
     [(TV, tv), (NDI, ndi), (STAR, star), (LNQSM, lnqsm)],
@@ -233,6 +263,7 @@ def test_companions_on_another_grid_are_refused(files, volumes, tmp_path, wrong)
         (NDI, ndi),
         (STAR, star),
         (LNQSM, lnqsm),
+        (TotalFieldMEDI, total_field_medi),
         (COSMOS, cosmos),
     ],
 )

@@ -85,22 +85,67 @@ def pdf(
     inside = check_mask(mask)
     problem = FieldProblem.create(total_field, inside, size, pad, device)
     outside = 1 - problem.mask
-    if not outside.any():
-        raise ValueError("the mask fills the image: give a pad, in mm, for sources outside it")
     deviation = torch.ones_like(problem.field)
     if noise is not None:
         deviation = problem.grid.embed(check_volume("noise", noise, inside.shape), device)
     weight = data_weight(deviation, problem.mask > 0) ** 2
     kernel = dipole_kernel(problem.grid.shape, size, direction, device)
 
-    def project(field: torch.Tensor) -> torch.Tensor:
-        return problem.convolve(field.mul_(weight), kernel).mul_(outside)
-
-    chi, residual = krylov.conjugate_gradient(
-        lambda chi: project(problem.convolve(chi, kernel)),
-        project(problem.field.clone()),
+    chi, residual = fit_outside(
+        problem.field,
+        weight,
+        outside,
+        lambda volume: problem.convolve(volume, kernel),
         tolerance=tolerance,
         max_iterations=max_iterations,
     )
     report_unfinished("PDF", max_iterations, residual, tolerance)
     return problem.result(problem.field - problem.convolve(chi, kernel), problem.mask)
+
+
+def fit_outside(
+    field: torch.Tensor,
+    weight: torch.Tensor,
+    outside: torch.Tensor,
+    convolve: krylov.Operator,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[torch.Tensor, float]:
+    """Susceptibility outside the mask that explains a field inside, by conjugate gradients.
+
+    Parameters
+    ----------
+    field, weight : (X, Y, Z) torch.Tensor
+        Field in ppm, and the weight of its squared residual, zero outside the mask.
+    outside : (X, Y, Z) torch.Tensor of float32
+        1 where sources may lie, else 0.
+    convolve : callable
+        Field of a susceptibility.
+    tolerance, max_iterations : float, int
+        End the iterations, as in :func:`pdf`.
+
+    Returns
+    -------
+    chi : (X, Y, Z) torch.Tensor
+        In ppm.
+    residual : float
+        Relative residual that was reached.
+
+    Raises
+    ------
+    ValueError
+        If sources may lie nowhere.
+    """
+    if not outside.any():
+        raise ValueError("the mask fills the image: give a pad, in mm, for sources outside it")
+
+    def project(volume: torch.Tensor) -> torch.Tensor:
+        return convolve(volume.mul_(weight)).mul_(outside)
+
+    return krylov.conjugate_gradient(
+        lambda chi: project(convolve(chi)),
+        project(field.clone()),
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+    )

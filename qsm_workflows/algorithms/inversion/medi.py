@@ -121,8 +121,7 @@ def medi(
     check_positive(regularisation=regularisation, b0=b0, delta_te=delta_te)
     check_stopping(outer_tolerance, max_outer=max_outer)
     check_stopping(inner_tolerance, max_inner=max_inner)
-    if not 0 < edge_fraction < 3:
-        raise ValueError(f"edge_fraction must lie between 0 and 3, not {edge_fraction}")
+    check_edges(edge_fraction)
     check_positive(csf_weight=csf_weight)
     if not 0 <= smv_radius < float("inf"):
         raise ValueError(f"smv_radius must be zero or a positive length in mm, not {smv_radius}")
@@ -230,6 +229,18 @@ def _without_spherical_means(
     return kept, variance.sqrt_()
 
 
+def check_edges(edge_fraction: float) -> None:
+    """Refuse a number of edges that a voxel cannot have.
+
+    Raises
+    ------
+    ValueError
+        If it is not between none and all three.
+    """
+    if not 0 < edge_fraction < 3:
+        raise ValueError(f"edge_fraction must lie between 0 and 3, not {edge_fraction}")
+
+
 def smooth_differences(
     anatomy: torch.Tensor, problem: DipoleProblem, edge_fraction: float
 ) -> torch.Tensor:
@@ -255,6 +266,27 @@ def smooth_differences(
     return slopes <= threshold
 
 
+def edge_penalty(chi: torch.Tensor, smooth: torch.Tensor, voxel_size: Triple) -> torch.Tensor:
+    """Weights w of squares such that w·|∇χ|² stands for |W·∇χ| near χ."""
+    penalty = torch.empty_like(smooth, dtype=torch.float32)
+    for axis, length in enumerate(voxel_size):
+        slopes = differences.difference(chi, axis, length, penalty[axis])
+        slopes.square_().add_(_SMOOTHING).rsqrt_().mul_(smooth[axis])
+    return penalty
+
+
+def inverse_mean_hessian(
+    problem: DipoleProblem, mean_penalty: float, fidelity: torch.Tensor
+) -> torch.Tensor:
+    """Transfer function to divide by the Hessian, its two weights replaced by their means."""
+    kernel = problem.kernel
+    hessian = differences.gradient_power(problem.grid.shape, problem.voxel_size, kernel.device)
+    hessian.mul_(mean_penalty)
+    hessian.addcmul_(kernel, kernel, value=float(fidelity[fidelity > 0].mean()))
+    hessian[0, 0, 0] = 1  # where both are zero
+    return hessian.reciprocal_()
+
+
 def _gauss_newton_step(
     problem: DipoleProblem,
     chi: torch.Tensor,
@@ -273,15 +305,8 @@ def _gauss_newton_step(
     their means is a product, and dividing by it costs no transform.
     """
     size, kernel = problem.voxel_size, problem.kernel
-    penalty = torch.empty_like(smooth, dtype=torch.float32)
-    for axis, length in enumerate(size):
-        slopes = differences.difference(chi, axis, length, penalty[axis])
-        slopes.square_().add_(_SMOOTHING).rsqrt_().mul_(smooth[axis])
-    mean_hessian = differences.gradient_power(problem.grid.shape, size, chi.device)
-    mean_hessian.mul_(float(penalty.mean()))
-    mean_hessian.addcmul_(kernel, kernel, value=float(fidelity[fidelity > 0].mean()))
-    mean_hessian[0, 0, 0] = 1  # where both are zero
-    inverse = mean_hessian.reciprocal_()
+    penalty = edge_penalty(chi, smooth, size)
+    inverse = inverse_mean_hessian(problem, float(penalty.mean()), fidelity)
     # Memory kept: on a CPU, fresh memory takes longer than what is computed in it.
     scratch = torch.empty_like(kernel, dtype=torch.complex64)
 
