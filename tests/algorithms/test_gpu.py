@@ -39,7 +39,8 @@ def test_total_field_medi(head):
         )
         for device in ("cuda", "cpu")
     )
-    assert nrmse(there, here, head.mask) < 1e-3
+    # PDF, from which it starts, amplifies rounding.
+    assert nrmse(there, here, head.mask) < 2e-3
 
 
 @pytest.mark.parametrize("options", [{}, {"merit": True}, {"smv_radius": 3.0}])

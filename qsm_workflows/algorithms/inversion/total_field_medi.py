@@ -125,7 +125,8 @@ def total_field_medi(
             phase,
             fidelity,
             smooth,
-            outside * (2 * regularisation * shrinkage),
+            outside,
+            2 * regularisation * shrinkage,
             tolerance=inner_tolerance,
             max_iterations=max_inner,
         )
@@ -176,7 +177,8 @@ def _gauss_newton_step(
     phase: torch.Tensor,
     fidelity: torch.Tensor,
     smooth: torch.Tensor,
-    shrinkage: torch.Tensor,
+    outside: torch.Tensor,
+    shrinkage: float,
     *,
     tolerance: float,
     max_iterations: int,
@@ -186,7 +188,7 @@ def _gauss_newton_step(
     x, y, z = problem.extent
     penalty = edge_penalty(problem.near(chi), smooth, size)
     inverse = inverse_mean_hessian(problem, float(penalty[:, problem.near(mask)].mean()), fidelity)
-    scale = ~mask * (_OUTSIDE**2 / float(fidelity[fidelity > 0].mean()))
+    scale = _OUTSIDE**2 / float(fidelity[fidelity > 0].mean())
 
     def model(volume: torch.Tensor) -> torch.Tensor:
         return problem.invert_near(problem.transform(volume).mul_(kernel))
@@ -195,11 +197,11 @@ def _gauss_newton_step(
         result = problem.invert(problem.transform(weighted_model).mul_(kernel))
         slopes = differences.weighted_laplacian(problem.near(volume), penalty, size)
         result[:x, :y, :z].add_(slopes)
-        return result.addcmul_(volume, shrinkage)
+        return result.addcmul_(volume, outside, value=shrinkage)
 
     def divide(residual: torch.Tensor) -> torch.Tensor:
         inside = problem.invert(problem.transform(problem.near(residual * mask)).mul_(inverse))
-        return inside.mul_(mask).addcmul_(residual, scale)
+        return inside.mul_(mask).addcmul_(residual, outside, value=scale)
 
     # Ends at the cap as often as not, which the next step makes up for.
     step, _ = krylov.conjugate_gradient(
