@@ -10,7 +10,7 @@ from qsm_workflows.algorithms.fft import Shape3
 from qsm_workflows.networks.methods import NETWORK_METHODS
 
 MODES = ("individual", "cropped")
-VOLUMES = ("brains", "shapes")
+VOLUMES = ("brains", "shapes", "mixed")
 SCHEDULES = ("cosine", "multistep")
 
 
@@ -31,7 +31,7 @@ class TrainingConfig:
     steps: int
     """Length of the whole run; the learning rate's schedule ends here."""
     volumes: str = "brains"
-    """brains or shapes."""
+    """brains, shapes, or mixed: one of each in turn."""
     pool: int = 64
     """How many volumes are made; the last of them are kept for validation."""
     validation: int = 4

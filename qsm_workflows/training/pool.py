@@ -76,7 +76,7 @@ def make_pool(
     """
     wanted = {name: asdict(config)[name] for name in _KEYS} | {
         "generator": GENERATOR,
-        "anatomy": str(anatomy) if config.volumes == "brains" else None,
+        "anatomy": None if config.volumes == "shapes" else str(anatomy),
     }
     about = folder / "pool.json"
     if about.exists():
@@ -110,12 +110,15 @@ class _Volumes:
 
     def __init__(self, folder: Path, config: TrainingConfig, anatomy: Path | None) -> None:
         self.folder, self.config = folder, config
-        self.anatomies = Anatomies(anatomy) if config.volumes == "brains" else None
-        self.source = self.anatomies.source if self.anatomies else "random boxes and ellipsoids"
+        self.anatomies = None if config.volumes == "shapes" else Anatomies(anatomy)
+        sources = [self.anatomies.source] if self.anatomies else []
+        if config.volumes != "brains":
+            sources.append("random boxes and ellipsoids")
+        self.source = " and of ".join(sources)
 
     def __call__(self, number: int) -> None:
         rng = np.random.default_rng([self.config.seed, number])
-        if self.anatomies is None:
+        if self.anatomies is None or (self.config.volumes == "mixed" and number % 2):
             values, inside = shapes_volume(rng, self.config.volume_shape)
         else:
             values, inside = brain_volume(rng, self.anatomies, self.config.volume_shape)
