@@ -66,12 +66,12 @@ class Accuracy:
         """Print every table."""
         print(f"heads {self.heads}")
         for suffix in ("%", "% of own full"):
-            print(f"\nGP/PU/CN, {suffix} (by mm)\n{self.errors(suffix).to_string()}")
+            print(f"\nGP/PU/CN, {suffix} (by mm)\n{_text(self.errors(suffix))}")
         for measure in AGREEMENT:
-            print(f"\n{measure}\n{self.agreement(measure).to_string()}")
-        print(f"\nslope with iron × 0.5 to 2, ideal field\n{self.slopes().to_string()}")
+            print(f"\n{measure}\n{_text(self.agreement(measure))}")
+        print(f"\nslope with iron × 0.5 to 2, ideal field\n{_text(self.slopes())}")
         if len(self.lesions):
-            print(f"\nlesions, %\n{self.lesion_errors().to_string()}")
+            print(f"\nlesions, %\n{_text(self.lesion_errors())}")
 
     def card(self, name: str, others: Sequence[str]) -> dict[str, Any]:
         """Block of a network's card: ``accuracy``, or ``comparison`` with other methods.
@@ -125,6 +125,10 @@ class Accuracy:
         return {"accuracy": accuracy}
 
 
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(na_rep="–")
+
+
 def _by_field(table: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
     return {field: _row(row) for field, row in table.xs(name, level="method").iterrows()}
 
@@ -133,7 +137,6 @@ def _row(row: pd.Series) -> dict[str, Any]:
     return {
         f"{mm:g} mm": value if isinstance(value, str) else float(value)
         for mm, value in row.dropna().items()
-        if "nan" not in str(value)
     }
 
 

@@ -95,5 +95,8 @@ def add_errors(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def region_table(table: pd.DataFrame, suffix: str, index: list[str]) -> pd.DataFrame:
     """GP/PU/CN errors as text, a row for each method and a column a coverage."""
     pivot = table.pivot_table([f"{name} {suffix}" for name in REGIONS], index, "mm", sort=False)
-    first, *others = (pivot[f"{name} {suffix}"].map("{:+.0f}".format) for name in REGIONS)
+    # Where a method was not run there is no value, as there is none in the pivot.
+    first, *others = (
+        pivot[f"{name} {suffix}"].map("{:+.0f}".format, na_action="ignore") for name in REGIONS
+    )
     return first.apply(lambda column: column.str.cat([o[column.name] for o in others], sep="/"))
