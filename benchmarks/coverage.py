@@ -81,8 +81,10 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
     name, _, text = spec.partition(":")
     keywords = {}
     for key, _, value in (item.partition("=") for item in text.split(",") if item):
-        numbers = [number(part) for part in value.split("/")]
-        keywords[key] = numbers if len(numbers) > 1 else numbers[0]
+        parts = [number(part) for part in value.split("/")]
+        # The path of a file is no list of numbers.
+        is_list = len(parts) > 1 and not any(isinstance(part, str) for part in parts)
+        keywords[key] = parts if is_list else number(value)
     return name, keywords
 
 

@@ -37,6 +37,31 @@ def branch_label(order: str, coverage: float) -> str:
     return order + f"{coverage:g}".replace(".", "p")
 
 
+def mask_label(order: str, coverage: float, *, total_field: bool = False) -> str:
+    """Label of the mask that goes with maps of one order and coverage.
+
+    Maps that were made of the total field are valid in all of the brain that the slab holds.
+
+    Parameters
+    ----------
+    order, coverage
+        As in :func:`branch_label`.
+    total_field : bool
+        Whether the maps were made of the total field, no background being removed.
+
+    Examples
+    --------
+    >>> mask_label("T+B", 150), mask_label("T+B", 150, total_field=True)
+    ('T+B150', 'total+T+B150')
+    >>> mask_label("full", math.inf, total_field=True)
+    'brain'
+    """
+    label = branch_label(order, coverage)
+    if not total_field:
+        return label
+    return "brain" if math.isinf(coverage) else f"total+{label}"
+
+
 def sidecar_path(path: Path) -> Path:
     """Path of the JSON file that describes an image or a table."""
     name = path.name
@@ -108,9 +133,12 @@ class Derivatives:
         """R2* of the whole head, 1/s."""
         return self._path(scan, "anat", "R2starmap.nii.gz", {})
 
-    def branch_mask(self, scan: Scan, order: str, coverage: float) -> Path:
-        """Voxels in which the maps of one order and coverage are valid."""
-        return self._path(scan, "anat", "mask.nii.gz", {"desc": branch_label(order, coverage)})
+    def branch_mask(
+        self, scan: Scan, order: str, coverage: float, *, total_field: bool = False
+    ) -> Path:
+        """Voxels in which maps are valid; parameters as in :func:`mask_label`."""
+        label = mask_label(order, coverage, total_field=total_field)
+        return self._path(scan, "anat", "mask.nii.gz", {"desc": label})
 
     def magnitude(self, scan: Scan) -> Path:
         """Magnitude that the report shows the maps on."""

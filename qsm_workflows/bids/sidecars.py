@@ -16,6 +16,10 @@ _ORDERS = {
     "T+B": "total field truncated, then background field removed from the slab",
     "full": "background field removed from the whole head, no truncation",
 }
+_TOTAL_FIELD_ORDERS = {
+    "T+B": "total field truncated, then inverted with its background",
+    "full": "total field of the whole head, inverted with its background",
+}
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,15 @@ class Branch:
         Thickness asked for.
     axis : int
         Voxel axis across the slab.
+    total_field : bool
+        Whether the total field is inverted, no background being removed.
     """
 
     order: str
     percent: float
     millimetres: float
     axis: int
+    total_field: bool = False
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -94,10 +101,11 @@ class Branch:
     @property
     def description(self) -> str:
         """Order and coverage in words."""
+        orders = _TOTAL_FIELD_ORDERS if self.total_field else _ORDERS
         if math.isinf(self.percent):
-            return _ORDERS["full"]
+            return orders["full"]
         return (
-            f"{_ORDERS[self.order]}; slab of {self.millimetres:g} mm "
+            f"{orders[self.order]}; slab of {self.millimetres:g} mm "
             f"({self.percent:g} % of the deep-grey extent)"
         )
 
@@ -108,7 +116,7 @@ def chi_sidecar(
     *,
     method: str,
     parameters: Mapping[str, Any],
-    background_removal: Mapping[str, Any],
+    background_removal: Mapping[str, Any] | None,
     preset: str,
     reference: str,
     sources: Iterable[Path],
@@ -123,8 +131,8 @@ def chi_sidecar(
         Key of the inversion, such as ``medi``.
     parameters : mapping
         All its parameters, defaults too; for a network also the hash of its weights.
-    background_removal : mapping
-        ``Method`` and its parameters.
+    background_removal : mapping or None
+        ``Method`` and its parameters; None where the total field was inverted.
     preset : str
         Name of the settings that methods and parameters are of, or started from.
     reference : str
@@ -142,7 +150,8 @@ def chi_sidecar(
         **branch.fields,
         "InversionMethod": method,
         "InversionParameters": dict(parameters),
-        "BackgroundRemoval": dict(background_removal),
+        "InputField": "total" if background_removal is None else "local",
+        **({"BackgroundRemoval": dict(background_removal)} if background_removal else {}),
         "Preset": preset,
         "Reference": {"region": reference},
     }
@@ -221,7 +230,7 @@ def regions_dictionary() -> dict[str, Any]:
         "order": {"Description": "Order of the steps", "Levels": dict(_ORDERS)},
         "coverage_percent": ("Slab thickness as a share of the deep-grey extent", "%"),
         "coverage_mm": ("Slab thickness asked for", "mm"),
-        "method": "Dipole inversion",
+        "method": "Dipole inversion; one that takes the total field has T+B and full alone",
         "region": "Structure; abbreviations: GP pallidum, PU putamen, CN caudate, TH thalamus, "
         "RN red_nucleus, SN substantia_nigra, OR optic_radiation",
         "hemisphere": {

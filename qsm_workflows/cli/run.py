@@ -14,9 +14,16 @@ MASK_METHODS = ("bet", "deepbet", "phase")
 UNWRAPPINGS = ("romeo", "bestpath", "laplacian")
 ALL_METHODS = (
     "tkd",
+    "tsvd",
+    "l2",
     "ilsqr",
     "medi",
     "tv",
+    "rts",
+    "ndi",
+    "star",
+    "lnqsm",
+    "tfi",
     "xqsmindividual",
     "xqsmcropped",
     "deepqsm",
@@ -111,7 +118,8 @@ def _add_study_options(group) -> None:
         nargs="+",
         choices=("B+T", "T+B"),
         default=["B+T", "T+B"],
-        help="background removal before or after truncation (default: both)",
+        help="background removal before or after truncation (default: both); methods of the total "
+        "field have no B+T",
     )
     group.add_argument(
         "--method",
@@ -120,7 +128,8 @@ def _add_study_options(group) -> None:
         choices=ALL_METHODS,
         metavar="NAME",
         help=f"dipole inversions: {', '.join(ALL_METHODS)}; also as their authors write them, such "
-        "as xQSM-Individual (default: those of --preset)",
+        "as xQSM-Individual; lnqsm and tfi (total-field MEDI) take the total field, without a "
+        "background removal (default: those of --preset)",
     )
     group.add_argument(
         "--dgm-extent",

@@ -17,9 +17,9 @@ from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.sidecars import Provenance
 from qsm_workflows.report.page import write_report
 from qsm_workflows.report.sections import Failure
-from qsm_workflows.workflows.config import StudyConfig, parse_coverages
+from qsm_workflows.workflows.config import FULL, Coverage, StudyConfig, parse_coverages
 from qsm_workflows.workflows.estimate import Estimate, estimate_study
-from qsm_workflows.workflows.methods import check_parameters
+from qsm_workflows.workflows.methods import check_parameters, total_field_methods
 from qsm_workflows.workflows.plan import ScanPlan
 from qsm_workflows.workflows.presets import PRESETS, default_preset
 from qsm_workflows.workflows.runner import (
@@ -101,9 +101,11 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         raise ValueError(f"--resharp-preset is for RESHARP, not for --bgremove {removal}")
     wanted = args.method or preset.methods
     methods, weights = choose_methods(wanted, dict(_pairs("--weights", args.weights)))
+    orders = tuple(dict.fromkeys(args.order))
+    _check_total_field(methods, coverages, orders, args.bgremove)
     return StudyConfig(
         coverages=coverages,
-        orders=tuple(dict.fromkeys(args.order)),
+        orders=orders,
         methods=methods,
         parameters=parameters,
         weights=weights,
@@ -120,6 +122,32 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         device=args.device,
         num_threads=args.threads,
     )
+
+
+def _check_total_field(
+    methods: Sequence[str],
+    coverages: Sequence[Coverage],
+    orders: Sequence[str],
+    background_removal: str | None,
+) -> None:
+    """Refuse methods that would give no map, and a background removal that none would use.
+
+    Raises
+    ------
+    ValueError
+        If methods take the total field and there is no order or coverage for that.
+    """
+    total = total_field_methods(methods)
+    if total and "T+B" not in orders and FULL not in coverages:
+        raise ValueError(
+            f"{', '.join(total)} would give no map: B+T leaves no total field to invert; "
+            "add --order T+B or --coverage full"
+        )
+    if background_removal and total == tuple(methods):
+        raise ValueError(
+            f"--bgremove {background_removal} is of no use to {', '.join(total)}, "
+            "from the total field"
+        )
 
 
 def read_parameters(items: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -229,6 +257,9 @@ def _show_plan(
 ) -> None:
     for plan in preparation.plans:
         print(describe(plan, config))
+    total = total_field_methods(config.methods)
+    if total and "B+T" in config.orders:
+        print(f"from the total field, so without B+T: {', '.join(total)}")
     print(
         f"{estimate.n_maps} maps by {', '.join(config.methods)}; {n_nodes} nodes, "
         f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} cores, "

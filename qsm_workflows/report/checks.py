@@ -59,6 +59,7 @@ def _negative_pallidum(table: pd.DataFrame) -> list[str]:
 
 def _missing_maps(scan: ScanOutputs) -> list[str]:
     methods = sort_methods(m.method for m in scan.maps)
+    one_step = {m.method for m in scan.maps if m.of_total_field}
     branches: dict[tuple[str, float], set[str]] = {}
     for chi in scan.maps:
         branches.setdefault((chi.order, chi.coverage), set()).add(chi.method)
@@ -66,7 +67,7 @@ def _missing_maps(scan: ScanOutputs) -> list[str]:
         f"{method_name(method)} {_branch_name(order, coverage)}"
         for (order, coverage), present in branches.items()
         for method in methods
-        if method not in present
+        if method not in present and not (order == "B+T" and method in one_step)
     ]
     return [f"Maps are missing: {_listing(missing)}."] if missing else []
 

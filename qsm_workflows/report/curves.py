@@ -26,9 +26,16 @@ _LINE_STYLES = {"B+T": "-", "T+B": "--"}
 # Colours of Okabe and Ito, told apart without colour vision; markers for print.
 _STYLES = {
     "tkd": ("#5b5b5b", "s"),
+    "tsvd": ("#a0a0a0", "d"),
+    "l2": ("#c0a060", "h"),
     "ilsqr": ("#0072b2", "^"),
     "medi": ("#009e73", "D"),
     "tv": ("#56b4e9", "P"),
+    "rts": ("#332288", "8"),
+    "ndi": ("#882255", "H"),
+    "star": ("#44aa99", "*"),
+    "lnqsm": ("#999933", "d"),
+    "tfi": ("#661100", "s"),
     "xqsmindividual": ("#d55e00", "o"),
     "xqsmcropped": ("#e69f00", "X"),
     "deepqsm": ("#cc79a7", "v"),

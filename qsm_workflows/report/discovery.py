@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qsm_workflows.bids.names import branch_label, sidecar_path
+from qsm_workflows.bids.names import branch_label, mask_label, sidecar_path
 from qsm_workflows.bids.scan import parse_name
 
 from .vocabulary import METHOD_NAMES
@@ -57,6 +57,15 @@ class ChiMap(Image):
     def is_slab(self) -> bool:
         """Whether the map covers a part of the image only."""
         return math.isfinite(self.coverage)
+
+    @property
+    def of_total_field(self) -> bool:
+        """Whether the total field was inverted: then there is no B+T of this method."""
+        return _is_of_total_field(self.sidecar)
+
+
+def _is_of_total_field(sidecar: Mapping[str, Any]) -> bool:
+    return sidecar.get("InputField") == "total"
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,8 @@ def _collect(
     for path, sidecar, method, description in chi:
         branch = _parse_branch(description)
         if branch is not None:
-            mask = anatomy.get(("mask", description))
+            label = mask_label(*branch, total_field=_is_of_total_field(sidecar))
+            mask = anatomy.get(("mask", label))
             maps.append(ChiMap(path, sidecar, *branch, method, mask))
     slab_fields = {}
     for coverage in sorted({chi.coverage for chi in maps if chi.order == "T+B"}):

@@ -159,6 +159,16 @@ def _method_rows(
     coverages: Sequence[float],
     methods: pd.Series,
 ) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+    slabs = {(order, method) for order, method, _ in cells}
+    rows = [
+        (order, method)
+        for order in orders
+        for method in sort_methods(methods)
+        if (order, method) in slabs
+    ]
+    # Methods of the total field may have the whole image alone.
+    whole = set(methods) - {method for _, method in rows}
+    rows += [("full", method) for method in sort_methods(whole)]
     return tuple(
         (
             method_name(method) if order == "full" else f"{method_name(method)}, {order}",
@@ -169,8 +179,7 @@ def _method_rows(
                 for coverage in coverages
             ),
         )
-        for order in orders
-        for method in sort_methods(methods)
+        for order, method in rows
     )
 
 

@@ -203,7 +203,9 @@ def slab_field_figure(head: Head, scan: ScanOutputs, path: Path) -> FigureFile:
     path : Path
         PNG to write.
     """
-    masks = {chi.coverage: chi.mask for chi in scan.maps if chi.order == "T+B"}
+    masks = {
+        chi.coverage: chi.mask for chi in scan.maps if chi.order == "T+B" and not chi.of_total_field
+    }
     row = "local field"
     cells: dict[tuple[str, str], tuple[Path, Path | None]] = {
         (row, coverage_name(coverage)): (image.path, masks.get(coverage))

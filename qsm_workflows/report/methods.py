@@ -10,9 +10,16 @@ from .vocabulary import listing, method_name, region_name, sort_methods, sort_or
 
 _PHRASES = {
     "tkd": "thresholded k-space division",
+    "tsvd": "truncated k-space division",
+    "l2": "closed-form regularisation by squared gradients",
     "ilsqr": "the improved LSQR algorithm",
     "medi": "morphology enabled dipole inversion",
     "tv": "total variation regularisation",
+    "rts": "rapid two-step inversion",
+    "ndi": "non-linear dipole inversion",
+    "star": "streaking artefact reduction",
+    "lnqsm": "least-norm inversion of the total field",
+    "tfi": "morphology enabled dipole inversion of the total field",
     "xqsmindividual": "the octave convolutional network xQSM trained on patches with the field of "
     "their own sources (Individual)",
     "xqsmcropped": "the octave convolutional network xQSM trained on patches cut from whole "
@@ -29,7 +36,19 @@ _UNWRAPPINGS = {
     "laplacian": "least squares of its Laplacian",
 }
 # Methods that invert the dipole model itself instead of having learned it.
-_MODEL_BASED = {"tkd", "ilsqr", "medi", "tv"}
+_MODEL_BASED = {
+    "tkd",
+    "tsvd",
+    "l2",
+    "ilsqr",
+    "medi",
+    "tv",
+    "rts",
+    "ndi",
+    "star",
+    "lnqsm",
+    "tfi",
+}
 _UNTOLD = {"weights", "weights_sha256"}
 
 
@@ -203,13 +222,21 @@ def _coverage(maps: Iterable[ChiMap], cite: _Citations) -> str:
         f"Reduced coverage{cite('coverage')} was studied with slabs of {_span(percents)} % of the "
         f"extent of the deep grey matter{thickness}."
     )
+    one_step = sort_methods(chi.method for chi in slabs if chi.of_total_field)
+    two_steps = [chi for chi in slabs if not chi.of_total_field]
     sentences = {
         "B+T": "In B+T the background was removed from the field of the whole head, which was "
         "then truncated to the slab.",
         "T+B": "In T+B the total field was truncated first and the background was removed from "
         "the slab alone, as a scan of that coverage would need.",
     }
-    return " ".join([text, *(sentences[order] for order in sort_orders(m.order for m in slabs))])
+    told = [text, *(sentences[order] for order in sort_orders(m.order for m in two_steps))]
+    if one_step:
+        told.append(
+            "The truncated total field, no background removed, was inverted in one step by "
+            f"{listing(map(method_name, one_step))}."
+        )
+    return " ".join(told)
 
 
 def _inversion(maps: Sequence[ChiMap], cite: _Citations) -> str:

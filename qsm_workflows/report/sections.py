@@ -14,7 +14,7 @@ from qsm_workflows.bids.names import Derivatives
 
 from .checks import scan_warnings
 from .curves import TOLERANCE, regional_curves
-from .discovery import ScanOutputs
+from .discovery import ChiMap, ScanOutputs
 from .display import Table, minimum_tables, regional_table
 from .figures import (
     CHI_WINDOW,
@@ -40,6 +40,12 @@ from .vocabulary import (
 _SIDES = "Left of the patient is on the left (neurological)."
 # Degrees.
 _TILT_WORTH_TELLING = 1.0
+# What is said of methods that invert the total field.
+_ASIDES = {
+    "B+T": "Without B+T, since it takes the total field: {}. ",
+    "T+B": "From the total field instead, without background removal: {}. ",
+    "full": "From the total field, without background removal: {}. ",
+}
 # What unreadable or half-written images raise.
 _READ_ERRORS = (OSError, ValueError, EOFError, zlib.error, ImageFileError)
 
@@ -255,28 +261,43 @@ def _fields(head: Head, scan: ScanOutputs, folder: Path, root: Path) -> FigureBl
 
 
 def _chi(order: str, head: Head, scan: ScanOutputs, folder: Path, root: Path) -> FigureBlock | None:
-    has_slabs = any(chi.is_slab for chi in scan.maps)
-    own = [chi for chi in scan.maps if chi.order == order]
-    if not own or (order == "full" and has_slabs):
-        # The whole image is a column of the slabs' figures.
+    maps = _shown_together(scan.maps, order)
+    if not maps:
         return None
-    whole = [chi for chi in scan.maps if chi.order == "full"]
-    maps = own if order == "full" else own + whole
     file = chi_figure(head, maps, folder / f"{scan.prefix}_desc-{order}_Chimap.png")
     methods = [method_name(method) for method in sort_methods(chi.method for chi in maps)]
     coverages = [coverage_name(coverage) for coverage in sorted({chi.coverage for chi in maps})]
-    blue = " Blue is brain that the slab leaves out." if has_slabs else ""
+    has_slabs = any(chi.is_slab for chi in scan.maps)
+    blue = " Blue is brain that the slab leaves out." if order != "full" else ""
     where = "the middle of the slabs" if has_slabs else "the deep grey matter"
+    one_step = sort_methods(chi.method for chi in scan.maps if chi.of_total_field)
+    aside = _ASIDES[order].format(listing(map(method_name, one_step))) if one_step else ""
     return _block(
         "chi",
         file,
         root,
         f"Susceptibility, {order}" if has_slabs else "Susceptibility",
-        f"{ORDER_NAMES[order]}. Axial above coronal section through {where}, relative to the "
-        f"reference, from {CHI_WINDOW}, black to white.{blue} {_orientation(head)}",
+        f"{ORDER_NAMES[order]}. {aside}Axial above coronal section through {where}, relative to "
+        f"the reference, from {CHI_WINDOW}, black to white.{blue} {_orientation(head)}",
         f"Susceptibility maps of {scan.prefix}, {order}: {listing(methods)} at coverage "
         f"{listing(coverages)}",
     )
+
+
+def _shown_together(maps: Sequence[ChiMap], order: str) -> list[ChiMap]:
+    """Maps of the figure of one order.
+
+    The whole image is a column of the slabs' figures; methods that are in none of these, since
+    they take the total field, have it in a figure of its own.
+    """
+    orders = {chi.order for chi in maps if chi.is_slab}
+
+    def belongs(chi: ChiMap) -> bool:
+        if chi.is_slab:
+            return chi.order == order
+        return order in ((orders - {"B+T"} if chi.of_total_field else orders) or {"full"})
+
+    return [chi for chi in maps if belongs(chi)]
 
 
 def _slab_fields(head: Head, scan: ScanOutputs, folder: Path, root: Path) -> FigureBlock | None:

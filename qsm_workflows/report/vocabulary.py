@@ -5,9 +5,16 @@ from collections.abc import Iterable
 
 METHOD_NAMES = {
     "tkd": "TKD",
+    "tsvd": "TSVD",
+    "l2": "L2",
     "ilsqr": "iLSQR",
     "medi": "MEDI",
     "tv": "TV",
+    "rts": "RTS",
+    "ndi": "NDI",
+    "star": "STAR-QSM",
+    "lnqsm": "LN-QSM",
+    "tfi": "total-field MEDI",
     "xqsmindividual": "xQSM-Individual",
     "xqsmcropped": "xQSM-Cropped",
     "deepqsm": "DeepQSM",

@@ -1,4 +1,4 @@
-"""The two orders of the study: background removal before (B+T) or after (T+B) truncation."""
+"""The orders of the study: background removal before (B+T) or after (T+B) truncation, or none."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,7 +27,7 @@ EROSION = ("eroded_mm", "kept_fraction")
 def coverage_outputs(methods: Sequence[str]) -> list[str]:
     """Fields of the output node of :func:`init_coverage_wf`."""
     maps = [f"{what}_{method}" for method in methods for what in ("chi", "reference_mean")]
-    return ["local_field", "mask", "actual_thickness", *EROSION, *maps]
+    return ["field", "mask", "actual_thickness", *EROSION, *maps]
 
 
 def init_coverage_wf(
@@ -66,8 +66,8 @@ def init_coverage_wf(
 
     Outputs
     -------
-    local_field
-        Local field of the slab, in ppm.
+    field
+        Field of the slab that is inverted, in ppm.
     mask
         Where it is valid.
     actual_thickness
@@ -109,7 +109,7 @@ def init_coverage_wf(
         workflow.connect([(mask[0], removal, [(mask[1], "mask")])])
         workflow.connect([(removal, outputnode, [(name, name) for name in EROSION])])
         field, mask = (removal, "out_file"), (removal, "out_mask")
-    workflow.connect(*field, outputnode, "local_field")
+    workflow.connect(*field, outputnode, "field")
     workflow.connect(*mask, outputnode, "mask")
     for method in config.methods:
         inversion_wf = init_inversion_wf(
@@ -122,7 +122,7 @@ def init_coverage_wf(
             num_threads=config.num_threads,
             name=f"{method}_wf",
         )
-        workflow.connect(*field, inversion_wf, "inputnode.local_field")
+        workflow.connect(*field, inversion_wf, "inputnode.field")
         workflow.connect(*mask, inversion_wf, "inputnode.mask")
         workflow.connect(*magnitude, inversion_wf, "inputnode.magnitude")
         workflow.connect(inputnode, "labels", inversion_wf, "inputnode.labels")
@@ -207,6 +207,7 @@ def init_tb_wf(
     *,
     geometry: ScanGeometry,
     config: StudyConfig,
+    remove_background: bool = True,
     reference_indices: Sequence[int] | None = None,
     name: str = "tb_wf",
 ) -> pe.Workflow:
@@ -216,6 +217,8 @@ def init_tb_wf(
     ----------
     geometry : ScanGeometry
     config : StudyConfig
+    remove_background : bool
+        Whether the methods want it removed; those of the total field do not.
     reference_indices : sequence of int, optional
         Values of the reference region in the label image.
     name : str
@@ -240,7 +243,13 @@ def init_tb_wf(
     workflow, inputnode, outputnode = _init_branch(config, name, [])
     for coverage in config.coverages:
         coverage_wf = _add_coverage(
-            workflow, coverage, True, geometry, config, reference_indices, outputnode
+            workflow,
+            coverage,
+            remove_background,
+            geometry,
+            config,
+            reference_indices,
+            outputnode,
         )
         workflow.connect([(inputnode, coverage_wf, [(f, f"inputnode.{f}") for f in INPUTS])])
     return workflow

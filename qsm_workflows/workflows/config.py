@@ -8,6 +8,8 @@ from typing import Any
 ORDERS = ("B+T", "T+B")
 """Background removal before truncation (ideal) and after it (what a scanner gives)."""
 
+TOTAL_FIELD = "total"
+"""Branch of the methods that take the total field: truncated as in T+B, no background removed."""
 
 _MOST_COVERAGES = 1000
 

@@ -24,7 +24,7 @@ def init_inversion_wf(
     num_threads: int = 1,
     name: str = "inversion_wf",
 ) -> pe.Workflow:
-    """Invert a local field with one method and state the result relative to a region.
+    """Invert a field with one method and state the result relative to a region.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def init_inversion_wf(
 
     Inputs
     ------
-    local_field
-        Local field in ppm.
+    field
+        Field that the method takes, local or total, in ppm.
     mask
         Where it is valid.
     magnitude
@@ -67,7 +67,7 @@ def init_inversion_wf(
     definition = METHODS[method].with_weights(weights)
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=["local_field", "mask", "magnitude", "labels"]),
+        niu.IdentityInterface(fields=["field", "mask", "magnitude", "labels"]),
         name="inputnode",
     )
     outputnode = pe.Node(niu.IdentityInterface(fields=["chi", "reference_mean"]), name="outputnode")
@@ -83,7 +83,7 @@ def init_inversion_wf(
     refer = pe.Node(SubtractReference(), name="reference", mem_gb=memory_gb(n_voxels, 4))
     workflow.connect(
         [
-            (inputnode, invert, [("local_field", "in_file"), ("mask", "mask")]),
+            (inputnode, invert, [("field", "in_file"), ("mask", "mask")]),
             (inputnode, refer, [("mask", "mask")]),
             (invert, refer, [("out_file", "in_file")]),
             (refer, outputnode, [("out_file", "chi"), ("reference_mean", "reference_mean")]),

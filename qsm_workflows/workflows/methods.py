@@ -1,6 +1,6 @@
 """The background removals and dipole inversions a study can use, and what each needs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,19 @@ from traits.api import TraitError
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
 from qsm_workflows.interfaces.fieldmap import FitEchoes, ReliabilityMask
-from qsm_workflows.interfaces.inversion import ILSQR, MEDI, TKD, TV
+from qsm_workflows.interfaces.inversion import (
+    ILSQR,
+    L2,
+    LNQSM,
+    MEDI,
+    NDI,
+    RTS,
+    STAR,
+    TKD,
+    TSVD,
+    TV,
+    TotalFieldMEDI,
+)
 from qsm_workflows.interfaces.masking import BETMask, DeepBetMask, PhaseMask, RefineMask
 from qsm_workflows.interfaces.networks import (
     IR2QSM,
@@ -47,6 +59,9 @@ class Method:
         Seconds per million voxels of its grid on one CPU core, for estimates.
     uses_magnitude : bool
         Whether it takes the magnitude image.
+    takes_total_field : bool
+        Whether it takes the total field and finds the background itself, in one step: it then
+        has no B+T, where the background is gone before the cut.
     is_network : bool
         Whether it needs trained weights.
     by_default : bool
@@ -58,6 +73,7 @@ class Method:
     volumes: float
     seconds: float
     uses_magnitude: bool = False
+    takes_total_field: bool = False
     is_network: bool = False
     by_default: bool = True
 
@@ -94,9 +110,24 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method("tkd", TKD, 4, 0.05),
+        Method("tsvd", TSVD, 4, 0.05, by_default=False),
+        Method("l2", L2, 4, 0.05, by_default=False),
         Method("ilsqr", ILSQR, 14, 2.0),
         Method("medi", MEDI, 20, 2.5, uses_magnitude=True),
         Method("tv", TV, 14, 1.6, by_default=False),
+        Method("rts", RTS, 9, 0.3, by_default=False),
+        Method("ndi", NDI, 14, 0.7, by_default=False),
+        Method("star", STAR, 17, 2.3, by_default=False),
+        Method("lnqsm", LNQSM, 20, 20.0, takes_total_field=True, by_default=False),
+        Method(
+            "tfi",
+            TotalFieldMEDI,
+            23,
+            7.0,
+            uses_magnitude=True,
+            takes_total_field=True,
+            by_default=False,
+        ),
         _network("xqsmindividual", XQSMIndividual, "xqsm", by_default=True),
         _network("xqsmcropped", XQSMCropped, "xqsm", by_default=True),
         _network("deepqsm", DeepQSM, "unet", by_default=True),
@@ -109,6 +140,11 @@ METHODS: Mapping[str, Method] = {
 """Every inversion, in the order of reports; networks at their full published width.
 
 Networks that are not taken by default are where there are weights of them."""
+
+
+def total_field_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    """Those of the methods that take the total field."""
+    return tuple(name for name in methods if METHODS[name].takes_total_field)
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,8 @@ def draw_graphs(
     with nipype_log(Derivatives(provenance.out_dir).logs / "nipype.log"):
         for plan in plans[:1]:
             scan_wf = init_scan_wf(plan=plan, config=config, provenance=provenance)
-            names = ["preprocessing_wf", f"bt_wf.cov{coverage}_wf", f"tb_wf.cov{coverage}_wf"]
+            branches = ("bt_wf", "tb_wf", "total_wf")
+            names = ["preprocessing_wf", *(f"{branch}.cov{coverage}_wf" for branch in branches)]
             for part in (scan_wf, *map(scan_wf.get_node, names)):
                 if part is not None:
                     path = folder / f"{part.fullname}.dot"

@@ -21,11 +21,16 @@ from qsm_workflows.networks.cards import read_card
 from qsm_workflows.networks.weights import sha256
 
 from .branches import EROSION, background_parameters
-from .config import StudyConfig
+from .config import TOTAL_FIELD, StudyConfig
 from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
 from .plan import ScanPlan
 from .preprocessing import R2STAR_ECHOES
 from .resources import memory_gb
+
+
+def branch_order(branch: str) -> str:
+    """Order of processing that a branch of the graph is of; the whole image has none."""
+    return "T+B" if branch == TOTAL_FIELD else branch
 
 
 class Saver:
@@ -81,11 +86,12 @@ class Saver:
                 preprocessing_wf, source, field, path, metadata | ({} if is_mask else computed)
             )
 
-    def save_branch(self, branch_wf: pe.Workflow, order: str, config: StudyConfig) -> None:
-        """Save local fields, masks and susceptibility maps of one order."""
+    def save_branch(self, branch_wf: pe.Workflow, name: str, config: StudyConfig) -> None:
+        """Save local fields, masks and susceptibility maps of one branch."""
         scan, names = self.plan.scan, self.names
         fields = [names.total_field(scan), names.brain_mask(scan)]
-        if order == "B+T":
+        order, total_field = branch_order(name), name == TOTAL_FIELD
+        if name == "B+T":
             metadata = field_sidecar(
                 self.provenance,
                 kind="local",
@@ -103,15 +109,16 @@ class Saver:
                 coverage.percent,
                 self.plan.geometry.thickness(coverage),
                 self.plan.geometry.axis,
+                total_field,
             )
             prefix = f"outputnode.cov{coverage.label}"
-            node = f"{order.replace('+', '').lower()}{coverage.label}"
+            node = f"{name.replace('+', '').lower()}{coverage.label}"
             thickness = (
                 {} if coverage.is_full else {f"{prefix}_actual_thickness": "actual_thickness"}
             )
-            local_field = names.local_field(scan)
-            if order == "T+B":
-                local_field = names.local_field(scan, coverage.percent)
+            field = names.total_field(scan) if total_field else names.local_field(scan)
+            if name == "T+B":
+                field = names.local_field(scan, coverage.percent)
                 metadata = field_sidecar(
                     self.provenance,
                     kind="local",
@@ -120,25 +127,26 @@ class Saver:
                     background_removal=self.background,
                 )
                 source = {
-                    f"{prefix}_local_field": "in_file",
+                    f"{prefix}_field": "in_file",
                     **{f"{prefix}_{name}": name for name in EROSION},
                     **thickness,
                 }
-                self._save(branch_wf, source, f"local_field_{node}", local_field, metadata)
-            mask = names.branch_mask(scan, order, coverage.percent)
-            metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)
-            source = {f"{prefix}_mask": "in_file", **thickness}
-            self._save(branch_wf, source, f"mask_{node}", mask, metadata)
+                self._save(branch_wf, source, f"local_field_{node}", field, metadata)
+            mask = names.branch_mask(scan, order, coverage.percent, total_field=total_field)
+            if mask != names.brain_mask(scan):
+                metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)
+                source = {f"{prefix}_mask": "in_file", **thickness}
+                self._save(branch_wf, source, f"mask_{node}", mask, metadata)
             for method in config.methods:
                 metadata = chi_sidecar(
                     self.provenance,
                     branch,
                     method=method,
                     parameters=self._inversion_parameters(method),
-                    background_removal=self.background,
+                    background_removal=None if total_field else self.background,
                     preset=self.config.preset,
                     reference=self.plan.reference.name if self.plan.reference else "mask",
-                    sources=[local_field, mask],
+                    sources=[field, mask],
                 )
                 source = {
                     f"{prefix}_chi_{method}": "in_file",

@@ -1,7 +1,8 @@
 """The whole study: every scan, both orders, all coverages and methods; then the measurement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -15,11 +16,18 @@ from qsm_workflows.interfaces.outputs import SaveDerivative
 from qsm_workflows.interfaces.phase import SplitComplex
 
 from .branches import init_bt_wf, init_tb_wf
-from .config import FULL, Coverage, StudyConfig
+from .config import FULL, ORDERS, TOTAL_FIELD, Coverage, StudyConfig
+from .methods import METHODS, total_field_methods
 from .plan import ScanPlan
 from .preprocessing import init_preprocessing_wf
 from .resources import memory_gb
-from .saving import Saver
+from .saving import Saver, branch_order
+
+_BRANCHES: Mapping[str, Callable[..., pe.Workflow]] = {
+    "B+T": init_bt_wf,
+    "T+B": init_tb_wf,
+    TOTAL_FIELD: partial(init_tb_wf, remove_background=False, name="total_wf"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,30 +53,35 @@ def study_name() -> str:
 
 
 def branches(config: StudyConfig) -> dict[str, StudyConfig]:
-    """Branches of a scan's graph, each with the configuration it takes.
+    """Branches of a scan's graph, each with the coverages and methods it takes.
 
-    The whole image is a coverage of the B+T branch, whose background is removed there.
+    The whole image is a coverage of the B+T branch, whose background is removed there. Methods
+    of the total field are a branch of their own, whose whole image is not touched either.
     """
     slabs = tuple(coverage for coverage in config.coverages if not coverage.is_full)
     full = (FULL,) if FULL in config.coverages else ()
+    cut_last, cut_first = (slabs if order in config.orders else () for order in ORDERS)
+    total = total_field_methods(config.methods)
+    local = tuple(name for name in config.methods if name not in total)
     wanted = {
-        "B+T": (slabs if "B+T" in config.orders else ()) + full,
-        "T+B": slabs if "T+B" in config.orders else (),
+        "B+T": (local, cut_last + full),
+        "T+B": (local, cut_first),
+        TOTAL_FIELD: (total, cut_first + full),
     }
     return {
-        order: replace(config, coverages=coverages)
-        for order, coverages in wanted.items()
-        if coverages
+        branch: replace(config, methods=methods, coverages=coverages)
+        for branch, (methods, coverages) in wanted.items()
+        if methods and coverages
     }
 
 
 def outputs(config: StudyConfig) -> list[Output]:
     """Every susceptibility map of a scan."""
     return [
-        Output("full" if coverage.is_full else order, coverage, method)
-        for order, branch in branches(config).items()
-        for coverage in branch.coverages
-        for method in config.methods
+        Output("full" if coverage.is_full else branch_order(branch), coverage, method)
+        for branch, own in branches(config).items()
+        for coverage in own.coverages
+        for method in own.methods
     ]
 
 
@@ -137,9 +150,8 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
     saver = Saver(workflow, plan, config, provenance)
     saver.save_preprocessed(preprocessing_wf)
     reference = None if plan.reference is None else plan.reference.indices
-    for order, branch_config in branches(config).items():
-        init_branch_wf = init_bt_wf if order == "B+T" else init_tb_wf
-        branch_wf = init_branch_wf(
+    for branch, branch_config in branches(config).items():
+        branch_wf = _BRANCHES[branch](
             geometry=geometry, config=branch_config, reference_indices=reference
         )
         if plan.companions.labels is not None:
@@ -157,7 +169,7 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
                 )
             ]
         )
-        saver.save_branch(branch_wf, order, branch_config)
+        saver.save_branch(branch_wf, branch, branch_config)
     return workflow
 
 
@@ -207,7 +219,17 @@ def _init_measure_node(
     scan = plan.scan
     measure = MeasureRegions(
         chi=[str(names.chi(scan, o.method, o.order, o.coverage.percent)) for o in found],
-        mask=[str(names.branch_mask(scan, o.order, o.coverage.percent)) for o in found],
+        mask=[
+            str(
+                names.branch_mask(
+                    scan,
+                    o.order,
+                    o.coverage.percent,
+                    total_field=METHODS[o.method].takes_total_field,
+                )
+            )
+            for o in found
+        ],
         order=[o.order for o in found],
         method=[o.method for o in found],
         coverage_percent=[o.coverage.percent for o in found],

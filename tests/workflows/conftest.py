@@ -20,3 +20,16 @@ def _simulated(tmp_path_factory):
 def dataset(_simulated, tmp_path):
     """A dataset of one simulated head of 3 mm voxels, free to be changed."""
     return shutil.copytree(_simulated, tmp_path / "bids")
+
+
+@pytest.fixture
+def run(dataset, tmp_path, monkeypatch):
+    """Run the study with its work folder aside; gives the exit status and the output folder."""
+    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path / "no_weights"))
+    out = tmp_path / "out"
+
+    def run(*options):
+        arguments = ["run", "--bids", str(dataset), "--out", str(out)]
+        return main([*arguments, "--work", str(tmp_path / "work"), *options]), out
+
+    return run

@@ -11,10 +11,10 @@ from nipype.interfaces.utility import IdentityInterface
 from qsm_workflows.bids.companions import find_companions
 from qsm_workflows.bids.index import index_dataset
 from qsm_workflows.bids.sidecars import Provenance
+from qsm_workflows.workflows import methods
 from qsm_workflows.workflows.branches import init_bt_wf, init_tb_wf
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.inversion import init_inversion_wf
-from qsm_workflows.workflows.methods import MASK_METHODS
 from qsm_workflows.workflows.plan import plan_scan
 from qsm_workflows.workflows.preprocessing import init_preprocessing_wf
 from qsm_workflows.workflows.study import init_study_wf, outputs
@@ -72,11 +72,11 @@ def test_every_connection_joins_declared_fields(study, plan, config):
                 mask_method=method,
                 parameters={"refine": {"margin": -1.0}},
             )
-            for method in MASK_METHODS
+            for method in methods.MASK_METHODS
         ),
         init_bt_wf(geometry=plan.geometry, config=config),
         init_tb_wf(geometry=plan.geometry, config=config),
-        *(init_inversion_wf(method=method, n_voxels=1e6) for method in METHODS),
+        *(init_inversion_wf(method=method, n_voxels=1e6) for method in methods.METHODS),
         study,
     ]
     for workflow in factories:
@@ -108,6 +108,32 @@ def test_every_map_is_inverted_and_saved(study, config):
     assert len(maps) == (2 * 2 + 1) * len(METHODS)
     assert sum(name.startswith("save_chi_") for name in names) == len(maps)
     assert sum(name in METHODS for name in names) == len(maps)
+
+
+def test_methods_of_the_total_field_need_no_background_removal(plan, config, dataset, tmp_path):
+    def names(methods):
+        provenance = Provenance(dataset, tmp_path / "out", "qsm-wf run")
+        own = replace(config, methods=methods)
+        workflow = init_study_wf(
+            plans=[plan], config=own, provenance=provenance, work_dir=tmp_path / "work"
+        )
+        assert undeclared(workflow) == []
+        return [node.fullname.split(".", 2)[2] for node in nodes_of(workflow)]
+
+    one_step = names(("lnqsm", "tfi"))
+    assert not [name for name in one_step if "resharp" in name or "local_field" in name]
+    maps = {name for name in one_step if name.startswith("save_chi_")}
+    # No B+T: two slabs and the whole image of each.
+    assert maps == {
+        f"save_chi_total{coverage}_{method}"
+        for coverage in ("100", "400", "full")
+        for method in ("lnqsm", "tfi")
+    }
+    # Beside another method they leave its branches as they are.
+    assert set(names(("tkd", "tfi"))) == {
+        *names(("tkd",)),
+        *(name for name in one_step if "lnqsm" not in name),
+    }
 
 
 def test_every_node_declares_memory_and_threads(study, plan):

@@ -16,19 +16,6 @@ from qsm_workflows.cli.main import main
 QUICK = ["--coverage", "100,400", "--method", "tkd", "--plugin", "Linear", "--no-progress"]
 
 
-@pytest.fixture
-def run(dataset, tmp_path, monkeypatch):
-    """Run the study with its work folder aside; gives the exit status and the output folder."""
-    monkeypatch.setenv("QSM_WORKFLOWS_WEIGHTS", str(tmp_path / "no_weights"))
-    out = tmp_path / "out"
-
-    def run(*options):
-        arguments = ["run", "--bids", str(dataset), "--out", str(out)]
-        return main([*arguments, "--work", str(tmp_path / "work"), *options]), out
-
-    return run
-
-
 def executed(out):
     """Nodes that were not taken from the cache, by the log of the last run."""
     log = (out / "logs" / "nipype.log").read_text()
@@ -257,6 +244,8 @@ def test_another_background_removal_is_used_and_told(run):
         (["--dgm-extent", "wide"], "--dgm-extent wide"),
         (["--resharp-preset", "none"], "ge, prisma, study"),
         (["--resharp-preset", "ge", "--bgremove", "lbv"], "--resharp-preset is for RESHARP"),
+        (["--method", "tkd", "tfi", "--order", "B+T"], "tfi would give no map"),
+        (["--method", "tfi", "lnqsm", "--bgremove", "pdf"], "of no use to tfi, lnqsm"),
         (["--participant-label", "09"], "no scan that can be processed"),
         (["--labels", "nowhere/{subject}.nii.gz", "--dry-run"], None),
         (["--centre", "0", "0", "900", "--dry-run"], None),
