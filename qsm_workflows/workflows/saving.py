@@ -86,12 +86,12 @@ class Saver:
                 preprocessing_wf, source, field, path, metadata | ({} if is_mask else computed)
             )
 
-    def save_branch(self, branch_wf: pe.Workflow, name: str, config: StudyConfig) -> None:
-        """Save local fields, masks and susceptibility maps of one branch."""
+    def save_branch(self, branch_wf: pe.Workflow, which: str, config: StudyConfig) -> None:
+        """Save local fields, masks and susceptibility maps of a branch of the graph."""
         scan, names = self.plan.scan, self.names
         fields = [names.total_field(scan), names.brain_mask(scan)]
-        order, total_field = branch_order(name), name == TOTAL_FIELD
-        if name == "B+T":
+        order, total_field = branch_order(which), which == TOTAL_FIELD
+        if which == "B+T":
             metadata = field_sidecar(
                 self.provenance,
                 kind="local",
@@ -112,12 +112,12 @@ class Saver:
                 total_field,
             )
             prefix = f"outputnode.cov{coverage.label}"
-            node = f"{name.replace('+', '').lower()}{coverage.label}"
+            node = f"{which.replace('+', '').lower()}{coverage.label}"
             thickness = (
                 {} if coverage.is_full else {f"{prefix}_actual_thickness": "actual_thickness"}
             )
             field = names.total_field(scan) if total_field else names.local_field(scan)
-            if name == "T+B":
+            if which == "T+B":
                 field = names.local_field(scan, coverage.percent)
                 metadata = field_sidecar(
                     self.provenance,
