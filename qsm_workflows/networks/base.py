@@ -20,6 +20,10 @@ class InversionNetwork(nn.Module):
     """Voxels round a tile that its result depends on, a multiple of :attr:`multiple`; None
     where it depends on the whole volume."""
 
+    averages_mirrored: ClassVar[bool] = False
+    """Whether inference gives the mean over the field and its mirror images. The physics is
+    the same in all of them, and part of the network's error is not."""
+
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions for entries of the authors' checkpoints, and our names for them."""
 

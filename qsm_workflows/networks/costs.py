@@ -20,7 +20,7 @@ _FLOAT32 = {
     "xqsm": _Measured(64, 12.1, 1250),
     "unet": _Measured(64, 15.7, 1310),
     "deepqsm": _Measured(32, 0.5, 130),
-    "lite": _Measured(32, 0.9, 160),
+    "lite": _Measured(32, 3.6, 160),
     "ir2qsm": _Measured(16, 13.6, 620),
     "lpcnn": _Measured(32, 46.0, 670),
 }
@@ -29,7 +29,7 @@ _BFLOAT16 = {
     "xqsm": _Measured(64, 5.6, 700),
     "unet": _Measured(64, 7.4, 760),
     "deepqsm": _Measured(32, 0.2, 70),
-    "lite": _Measured(32, 0.25, 70),
+    "lite": _Measured(32, 1.0, 70),
     "ir2qsm": _Measured(16, 6.4, 560),
     "lpcnn": _Measured(32, 14.9, 530),
 }

@@ -27,6 +27,7 @@ class LiteQSM(InversionNetwork):
     CVPR (2016), 1874.
     """
 
+    averages_mirrored = True
     multiple = 2 * OctaveUNet.multiple
     halo = 2 * OctaveUNet.halo
 
