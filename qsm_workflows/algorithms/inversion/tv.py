@@ -13,6 +13,11 @@ from .shrinkage import SlopeShrinkage
 
 _logger = logging.getLogger(__name__)
 
+_MODEL_COUPLING = 0.2
+"""Penalty on v ≠ D∗χ over the mean weight of the data. With 1 a head of 160³ voxels takes 50
+iterations in place of 39 and ends 6 % from the minimum in place of 2 %; with 0.1 the slow parts
+of thin slabs swing more."""
+
 
 def tv(
     local_field: ArrayLike,
@@ -83,9 +88,9 @@ def tv(
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
     size, kernel = problem.voxel_size, problem.kernel
     weight = problem.data_weight(noise).square_()
-    pull = weight.div_(weight + 1)
+    pull = weight.div_(weight + _MODEL_COUPLING)
 
-    penalty = coupling * regularisation
+    penalty = coupling * regularisation / _MODEL_COUPLING
     inverse = differences.gradient_power(problem.grid.shape, size, device).mul_(penalty)
     inverse.addcmul_(kernel, kernel)
     inverse[0, 0, 0] = 1  # where both are zero
