@@ -24,5 +24,30 @@ that a loss of susceptibility in a thin slab is due to the slab. A larger sphere
 too much of the slab away.
 """
 
-MEDI_CORNELL = {"outer_tolerance": 0.1, "inner_tolerance": 0.01, "precondition": False}
-"""Keywords of :func:`medi` that take the steps of Cornell's toolbox, and stop where it does."""
+SHARP_SUN = {"radius": 3.0, "threshold": 0.1, "covered": 0.99, "pad": 0.0}
+"""Keywords of :func:`sharp` that make it that of sunhongfu/QSM with the settings of its scripts."""
+
+SHARP_QSM_M = {"pad": 0.0}
+"""Keywords of :func:`sharp` and :func:`vsharp` that make them those of kamesy/QSM.m."""
+
+ISMV_QSM_M = {"radius": 3.0, "repetitions": 38}
+"""Keywords of :func:`ismv` that end where QSM.m does on its tolerance of 1e-4, on the phantom
+of the comparison. The number depends on field and mask."""
+
+LBV_QSM_M = {"boundary": "outside"}
+"""Keyword of :func:`lbv` that puts its boundary where QSM.m has it."""
+
+PDF_CORNELL = {"tolerance": 0.0, "max_iterations": 30}
+"""Keywords of :func:`pdf` that end it where Cornell's toolbox ends, before it has converged."""
+
+ILSQR_QSM_M = {"signed_slopes": True, "pad": 0.0}
+"""Keywords of :func:`ilsqr` that make it that of QSM.m."""
+
+MEDI_CORNELL = {
+    "outer_tolerance": 0.1,
+    "inner_tolerance": 0.01,
+    "precondition": False,
+    "pad": 0.0,
+}
+"""Keywords of :func:`medi` that take the steps of Cornell's toolbox, and stop where it does. Its λ
+means the echo spacing of the scan: give that as `delta_te`."""

@@ -21,7 +21,16 @@ from qsm_workflows.algorithms.inversion.ilsqr import ilsqr
 from qsm_workflows.algorithms.inversion.medi import medi
 from qsm_workflows.algorithms.inversion.problem import DipoleProblem
 from qsm_workflows.algorithms.metrics import nrmse
-from qsm_workflows.algorithms.presets import MEDI_CORNELL, RESHARP_PRESETS
+from qsm_workflows.algorithms.presets import (
+    ILSQR_QSM_M,
+    ISMV_QSM_M,
+    LBV_QSM_M,
+    MEDI_CORNELL,
+    PDF_CORNELL,
+    RESHARP_PRESETS,
+    SHARP_QSM_M,
+    SHARP_SUN,
+)
 
 pytestmark = pytest.mark.shared
 
@@ -85,18 +94,13 @@ def test_resharp_of_a_truncated_field(reference):
 @pytest.mark.parametrize(
     ("remove", "output", "keywords", "bound"),
     [
-        (vsharp, "out_km_vsharp_9-2", {"pad": 0}, 1e-4),  # 2.1e-5
+        (vsharp, "out_km_vsharp_9-2", SHARP_QSM_M, 1e-4),  # 2.1e-5
         (vsharp, "out_km_vsharp_9-2", {}, 3e-2),  # 2.5e-2: the grid matters to the division
-        (sharp, "out_km_sharp_r9", {"pad": 0}, 1e-4),  # 1.7e-5
-        (ismv, "out_km_ismv_r3", {"repetitions": 38}, 1e-4),  # 2.0e-5
+        (sharp, "out_km_sharp_r9", SHARP_QSM_M, 1e-4),  # 1.7e-5
+        (ismv, "out_km_ismv_r3", ISMV_QSM_M, 1e-4),  # 2.0e-5
         # 8.8e-2: our limit, to which theirs takes 38 steps; it errs more from the truth.
         (ismv, "out_km_ismv_r3", {}, 0.1),
-        (
-            sharp,
-            "out_hf_sharp_r3_t0.1",
-            {"radius": 3, "threshold": 0.1, "covered": 0.99, "pad": 0},
-            1e-4,
-        ),  # 2.1e-5
+        (sharp, "out_hf_sharp_r3_t0.1", SHARP_SUN, 1e-4),  # 2.1e-5
     ],
 )
 def test_background_removal_by_spheres(reference, remove, output, keywords, bound):
@@ -107,7 +111,7 @@ def test_background_removal_by_spheres(reference, remove, output, keywords, boun
 
 def test_lbv(reference):
     field, mask = reference["in_field_total_ppm"], reference.mask()
-    local, kept = lbv(field, mask, GEOMETRY[0], boundary="outside")
+    local, kept = lbv(field, mask, GEOMETRY[0], **LBV_QSM_M)
     np.testing.assert_array_equal(kept, mask)
     assert nrmse(local, reference["out_km_lbv"], mask) < 1e-4
     local, kept = lbv(field, mask, GEOMETRY[0])
@@ -122,8 +126,7 @@ def test_pdf(reference):
         mask,
         *GEOMETRY,
         noise=reference["out_medi_fitppm_Nstd"],
-        tolerance=0,
-        max_iterations=30,
+        **PDF_CORNELL,
     )
     assert nrmse(local, reference["out_medi_pdf"], mask) < 3e-2  # 2.2e-2
 
@@ -162,10 +165,8 @@ def test_steps_of_ilsqr(reference):
 @pytest.mark.parametrize("method", ["tkd", "ilsqr"])
 def test_odd_slab(reference, method):
     slab = np.s_[:, :, 19:60]
-    invert = {"tkd": tkd, "ilsqr": partial(ilsqr, signed_slopes=True)}[method]
-    chi = invert(
-        reference["in_field_local_noisy_ppm"][slab], reference.mask()[slab], *GEOMETRY, pad=0
-    )
+    invert = {"tkd": partial(tkd, pad=0), "ilsqr": partial(ilsqr, **ILSQR_QSM_M)}[method]
+    chi = invert(reference["in_field_local_noisy_ppm"][slab], reference.mask()[slab], *GEOMETRY)
     output = f"out_km_tb41_{method}"
     mask = reference.mask(output)[slab]
     bound = {"tkd": 1e-5, "ilsqr": 1e-4}[method]  # 6.7e-6, 1.1e-5
@@ -175,7 +176,7 @@ def test_odd_slab(reference, method):
 def test_ilsqr_after_resharp(reference):
     mask = reference.mask("out_km_chain_ilsqr")
     field = reference["out_hf_resharp_r3_l1e-3"]
-    chi = ilsqr(field, mask, *GEOMETRY, signed_slopes=True, pad=0)
+    chi = ilsqr(field, mask, *GEOMETRY, **ILSQR_QSM_M)
     assert nrmse(chi, reference["out_km_chain_ilsqr"], mask) < 1e-4  # 3.6e-5
 
 
@@ -194,7 +195,6 @@ def test_medi(reference, output, merit, bound):
         delta_te=0.006,
         noise=reference["out_medi_fitppm_Nstd"],
         merit=merit,
-        pad=0,
         **MEDI_CORNELL,
     )
     assert nrmse(chi, reference[f"out_medi_{output}"], mask) < bound
@@ -209,7 +209,6 @@ def test_medi_after_resharp(reference):
         combined_magnitude(reference),
         *GEOMETRY,
         delta_te=0.006,
-        pad=0,
         **MEDI_CORNELL,
     )
     assert nrmse(chi, reference["out_medi_chain_l1"], mask) < 5e-3  # 3.7e-3
