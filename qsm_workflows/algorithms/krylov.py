@@ -87,44 +87,59 @@ def conjugate_gradient(
     return solution, left
 
 
-def lsqr(
+def cgls(
     operator: Operator,
     adjoint: Operator,
     rhs: torch.Tensor,
     *,
     tolerance: float,
     max_iterations: int,
+    product: Callable[[torch.Tensor, torch.Tensor], float] = inner,
 ) -> torch.Tensor:
-    """Minimise ‖A·x − b‖ from x = 0 by LSQR.
+    """Minimise ‖A·x − b‖ from x = 0 by conjugate gradients.
 
-    Stops when ‖A·x − b‖ ≤ tolerance·‖b‖, as MATLAB's function of that name does. There is
-    no test of the gradient Aᵀ·(A·x − b): it would end an ill-posed problem much earlier.
+    The iterates are those of LSQR, which takes more passes over memory. Stops when
+    ‖A·x − b‖ ≤ tolerance·‖b‖, as MATLAB's LSQR does. There is no test of the gradient
+    Aᵀ·(A·x − b): it would end an ill-posed problem much earlier.
+
+    Parameters
+    ----------
+    operator, adjoint : callable
+        A and its adjoint with regard to `product`.
+    rhs : torch.Tensor
+        b.
+    tolerance : float
+        Relative residual that ends the iterations.
+    max_iterations : int
+        Most iterations.
+    product : callable, optional
+        Scalar product on both sides of A, where it is not the sum of products.
 
     References
     ----------
-    Paige & Saunders, ACM Trans Math Softw 8:43 (1982).
+    Paige & Saunders, ACM Trans Math Softw 8:43 (1982), section 7.1.
     """
-    u = rhs.clone()
-    beta = _normalise(u)
-    v = adjoint(u)
-    alpha = _normalise(v)
-    solution = torch.zeros_like(v)
-    if alpha == 0:
-        return solution
-    w = v.clone()
-    rho_bar, phi_bar = alpha, beta
-    for _ in range(max_iterations):
-        u = operator(v).sub_(u, alpha=alpha)
-        beta_next = _normalise(u)
-        v = adjoint(u).sub_(v, alpha=beta_next)
-        alpha = _normalise(v)
-        rho = math.hypot(rho_bar, beta_next)
-        cosine, sine = rho_bar / rho, beta_next / rho
-        phi = cosine * phi_bar
-        solution.add_(w, alpha=phi / rho)
-        w.mul_(-sine * alpha / rho).add_(v)
-        rho_bar, phi_bar = -cosine * alpha, sine * phi_bar
-        if phi_bar <= tolerance * beta or alpha == 0:
+    residual = rhs.clone()
+    square = product(rhs, rhs)
+    goal = tolerance**2 * square
+    gradient = adjoint(residual)
+    direction = gradient.clone()
+    solution = torch.zeros_like(gradient)
+    energy = product(gradient, gradient)
+    for number in range(max_iterations):
+        if energy == 0:
+            break
+        if number > 0:
+            gradient = adjoint(residual)
+            previous, energy = energy, product(gradient, gradient)
+            torch.add(gradient, direction, alpha=energy / previous, out=direction)
+        image = operator(direction)
+        step = energy / product(image, image)
+        solution.add_(direction, alpha=step)
+        residual.sub_(image, alpha=step)
+        # ‖b − A·x‖², by what orthogonal steps take off it.
+        square -= step * energy
+        if square <= goal:
             break
     return solution
 

@@ -92,22 +92,32 @@ def least_squares(problem: DipoleProblem, *, tolerance: float, max_iterations: i
 
     Solves D·F{w·F⁻¹(D·X)} = D·F(w·f) for the spectrum X by LSQR.
     """
-    curvature = differences.laplacian_within(problem.field, problem.mask, problem.voxel_size)
-    # Outside the mask this asks for no field, as in the published implementation.
-    weight = _falling_weight(curvature, problem.mask, (60.0, 99.9))
-    scale = problem.half_grid_scale()
-    # One matrix on the scaled spectrum, symmetric there.
-    after, before = problem.kernel * scale, problem.kernel / scale
+    inside, kernel = problem.near(problem.mask), problem.kernel
+    field = problem.near(problem.field)
+    curvature = differences.laplacian_within(field, inside, problem.voxel_size)
+    limits = _percentiles(curvature[inside], (60.0, 99.9))
+    weight = _falling_weight(curvature, *limits)
+    rhs = problem.transform(field.mul_(weight)).mul_(kernel)
+    # Outside the mask this asks for no field, as in the published implementation. The weight
+    # is one number there, so that only what differs from it in the mask need be transformed.
+    around = float(_falling_weight(torch.zeros(()), *limits))
+    weight.sub_(around).mul_(inside)
+    scratch = torch.empty_like(rhs)
 
     def operator(spectrum: torch.Tensor) -> torch.Tensor:
-        weighted = problem.invert(spectrum * before).mul_(weight)
-        return problem.transform(weighted).mul_(after)
+        model = torch.mul(spectrum, kernel, out=scratch)
+        weighted = problem.transform(problem.invert_near(model).mul_(weight))
+        return weighted.add_(model, alpha=around).mul_(kernel)
 
-    rhs = problem.transform(weight * problem.field).mul_(after)
-    solution = krylov.lsqr(
-        operator, operator, rhs, tolerance=tolerance, max_iterations=max_iterations
+    solution = krylov.cgls(
+        operator,
+        operator,
+        rhs,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        product=problem.inner,
     )
-    return problem.invert_near(solution.div_(scale)).mul_(problem.near(problem.mask))
+    return problem.invert_near(solution).mul_(inside)
 
 
 def fast_qsm(problem: DipoleProblem) -> torch.Tensor:
@@ -148,7 +158,10 @@ def streaks(
     if not signed_slopes:
         slopes.abs_()
     weights = torch.stack(
-        [_falling_weight(slope, inside, (50.0, 70.0)) * inside for slope in slopes]
+        [
+            _falling_weight(slope, *_percentiles(slope[inside], (50.0, 70.0))) * inside
+            for slope in slopes
+        ]
     )
     cone = (problem.kernel.abs() < 0.1).to(torch.float32)
     scale = problem.half_grid_scale()
@@ -171,11 +184,8 @@ def streaks(
     return problem.invert_near(solution.mul_(before)).mul_(inside)
 
 
-def _falling_weight(
-    values: torch.Tensor, mask: torch.Tensor, percentiles: tuple[float, float]
-) -> torch.Tensor:
-    """1 below the first percentile of the values in the mask, falling to 0 at the second."""
-    low, high = _percentiles(values[mask], percentiles)
+def _falling_weight(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """1 below `low`, falling to 0 at `high`."""
     return ((high - values) / max(high - low, torch.finfo(torch.float32).tiny)).clamp_(0, 1)
 
 
