@@ -12,6 +12,7 @@ from qsm_workflows.phantom.susceptibility import LABELS
 
 REGIONS = ("pallidum", "putamen", "caudate")
 REFERENCE = "optic_radiation"
+LESIONS = ("haemorrhage", "calcification")
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Case:
     def region(self, *names: str) -> np.ndarray:
         return np.isin(self.labels, [row.index for row in LABELS if row.name in names])
 
-    def centre(self) -> np.ndarray:
-        """Middle of the globus pallidus across the slices, world mm."""
-        z = np.nonzero(self.region("pallidum"))[2].mean()
+    def centre(self, region: str = "pallidum") -> np.ndarray:
+        """Middle of a region across the slices, world mm."""
+        z = np.nonzero(self.region(region))[2].mean()
         return (self.affine @ [0, 0, z, 1])[:3]
 
     def cut(self, coverage: float, centre: np.ndarray) -> "Case":
@@ -76,6 +77,13 @@ class Case:
             chi - chi[reference].mean(), self.chi - self.chi[reference].mean(), self.mask
         )
         return row
+
+    def measure_lesion(self, chi: np.ndarray, lesion: str) -> dict[str, float]:
+        """A lesion relative to the white matter of the slab, as found and in truth."""
+        inside = self.region(lesion) & self.mask
+        around = self.region("white_matter") & self.mask
+        found, truth = (volume[inside].mean() - volume[around].mean() for volume in (chi, self.chi))
+        return {lesion: float(found), f"{lesion}_truth": float(truth)}
 
 
 def add_errors(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

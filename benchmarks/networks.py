@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _cards import REFERENCE_MM, SLOPE_MM, Accuracy
-from _heads import REFERENCE, REGIONS, Case
+from _heads import LESIONS, REFERENCE, REGIONS, Case
 
 from qsm_workflows.algorithms.background.resharp import resharp
 from qsm_workflows.algorithms.dipole import forward_field
@@ -45,7 +45,6 @@ from qsm_workflows.phantom import simulate_head
 
 IRON = ("thalamus", "red_nucleus", "substantia_nigra", "dentate", *REGIONS)
 FACTORS = (0.5, 1.5, 2.0)
-LESIONS = ("haemorrhage", "calcification")
 LESION_MM = (16.0, 32.0, 48.0, 64.0)
 NOISE = 0.0015
 """Standard deviation of the field, ppm: five echoes at 3 T with a signal-to-noise ratio of 50."""
@@ -150,8 +149,7 @@ def lesion_tasks(head: Whole, seed: int, cache: Path) -> Iterator[Task]:
     whole = head.case
     local = without_background(cache / f"local{seed}_lesions.npz", head.total_field, whole)
     for lesion in LESIONS:
-        z = np.nonzero(whole.region(lesion))[2].mean()
-        centre = (whole.affine @ [0, 0, z, 1])[:3]
+        centre = whole.centre(lesion)
         for mm in LESION_MM:
             yield Task(whole.cut(mm, centre), seed, "ideal", mm, lesion=lesion)
             yield Task(local.cut(mm, centre), seed, "B+T", mm, lesion=lesion)
@@ -161,10 +159,7 @@ def measure(task: Task, chi: np.ndarray, thickness: float) -> dict[str, float]:
     """Regions and agreement of a map; of one with a lesion only the lesion."""
     case = task.case
     if task.lesion:
-        inside = case.region(task.lesion) & case.mask
-        around = case.region("white_matter") & case.mask
-        found, truth = (volume[inside].mean() - volume[around].mean() for volume in (chi, case.chi))
-        return {task.lesion: float(found), f"{task.lesion}_truth": float(truth)}
+        return case.measure_lesion(chi, task.lesion)
     reference = case.mask & case.region(REFERENCE)
     # Without the empty space round the brain; the measures look a few voxels far.
     box = tuple(slice(max(i.min() - 8, 0), i.max() + 9) for i in np.nonzero(case.mask))
