@@ -118,7 +118,7 @@ METHODS: Mapping[str, Method] = {
         Method("rts", RTS, 9, 0.4, by_default=False),
         Method("ndi", NDI, 9, 0.7, by_default=False),
         Method("star", STAR, 14, 1.8, by_default=False),
-        Method("lnqsm", LNQSM, 20, 8.0, takes_total_field=True, by_default=False),
+        Method("lnqsm", LNQSM, 18, 8.5, takes_total_field=True, by_default=False),
         Method(
             "tfi",
             TotalFieldMEDI,
