@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from qsm_workflows import __version__
 
-from . import check, convert, import_nifti, run, simulate, steps, train, weights
+from . import check, config_file, convert, import_nifti, run, simulate, steps, train, weights
 
 _COMMANDS = (run, check, convert, import_nifti, simulate, steps, train, weights)
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = from_bids_app(sys.argv[1:] if argv is None else argv)
     try:
         if given[:1] == ["run"]:
-            given = ["run", *run.expand_config(given[1:])]
+            given = ["run", *config_file.expand_config(given[1:])]
         arguments = build_parser().parse_args(given)
         arguments.command_line = shlex.join(["qsm-wf", *given])
         return arguments.func(arguments)

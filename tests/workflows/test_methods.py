@@ -85,7 +85,8 @@ def test_a_small_network_costs_little(tmp_path):
     path = tmp_path / "small.safetensors"
     write_checkpoint(path, LiteQSM(32))
     published, small = METHODS["xqsm"], METHODS["xqsm"].with_weights(str(path))
-    assert small.seconds < 0.2 * published.seconds
+    # Though it runs once for each of four mirror images.
+    assert small.seconds < 0.4 * published.seconds
     assert small.volumes < 0.2 * published.volumes
 
 
