@@ -1,8 +1,9 @@
 """Cost of every background removal and inversion on a head of N³ voxels, beside its transforms.
 
-    python benchmarks/methods.py [METHOD ...] [--size 160] [--threads 1] [--device cpu]
+    python benchmarks/methods.py [METHOD ...] [--size 160] [--threads 1 2] [--device cpu]
 
-Each method runs in a process of its own with its defaults. ``pairs`` are Fourier transforms
+Each method runs in a process of its own with its defaults, once for each number of threads.
+``pairs`` are Fourier transforms
 there and back, counted; ``ratio`` is the time of the method over pairs times the time of one
 pair on the same grid, measured in the same process: 1 is as fast as its transforms allow.
 ``volumes`` is the peak memory beyond the inputs in float32 volumes of the padded grid.
@@ -188,24 +189,27 @@ def main() -> None:
     known = (*BACKGROUND, *INVERSION)
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(known)}")
     parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    print("| method | CPU s | wall s | pairs | grid | pair s | ratio | volumes | error % |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| method | threads | CPU s | wall s | pairs | grid | pair s | ratio | volumes | error % |"
+    )
+    print("|---" * 10 + "|")
     # A fresh process for each method: peak memory never falls in one that lives on.
     context = multiprocessing.get_context("spawn")
     for method in options.methods or known:
-        with context.Pool(1) as pool:
-            arguments = (method, options.size, options.threads, options.device)
-            cost = pool.apply(measure, arguments)
-        ratio = cost.busy / (cost.pairs * cost.pair)
-        grid = "×".join(map(str, cost.grid))
-        print(
-            f"| {cost.method} | {cost.busy:.2f} | {cost.wall:.2f} | {cost.pairs:g} | {grid} "
-            f"| {cost.pair:.3f} | {ratio:.2f} | {cost.volumes:.1f} | {100 * cost.error:.1f} |",
-            flush=True,
-        )
+        for threads in options.threads:
+            with context.Pool(1) as pool:
+                cost = pool.apply(measure, (method, options.size, threads, options.device))
+            ratio = cost.busy / (cost.pairs * cost.pair)
+            grid = "×".join(map(str, cost.grid))
+            print(
+                f"| {cost.method} | {threads} | {cost.busy:.2f} | {cost.wall:.2f} | {cost.pairs:g} "
+                f"| {grid} | {cost.pair:.3f} | {ratio:.2f} | {cost.volumes:.1f} "
+                f"| {100 * cost.error:.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

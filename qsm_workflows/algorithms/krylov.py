@@ -47,7 +47,7 @@ def conjugate_gradient(
     operator : callable
         A.
     rhs : torch.Tensor
-        b.
+        b; its memory is used for the residual b − A·x.
     tolerance : float
         Stops when ‖b − A·x‖ ≤ tolerance·‖b‖.
     max_iterations : int
@@ -67,7 +67,7 @@ def conjugate_gradient(
     scale = product(rhs, rhs) ** 0.5
     if scale == 0:
         return solution, 0.0
-    residual = rhs.clone()
+    residual = rhs
     direction: torch.Tensor | None = None
     energy = 1.0
     for _ in range(max_iterations):

@@ -65,7 +65,7 @@ def test_conjugate_gradient_solves_to_its_tolerance(system, preconditioned):
     diagonal = normal.diagonal()
     solution, residual = krylov.conjugate_gradient(
         lambda x: normal @ x,
-        right,
+        right.clone(),
         tolerance=1e-8,
         max_iterations=500,
         precondition=(lambda x: x / diagonal) if preconditioned else None,
@@ -79,7 +79,7 @@ def test_conjugate_gradient_says_how_far_it_came(system):
     matrix, rhs = system
     normal, right = torch.from_numpy(matrix.T @ matrix), torch.from_numpy(matrix.T @ rhs)
     solution, residual = krylov.conjugate_gradient(
-        lambda x: normal @ x, right, tolerance=1e-12, max_iterations=3
+        lambda x: normal @ x, right.clone(), tolerance=1e-12, max_iterations=3
     )
     true_residual = torch.linalg.norm(normal @ solution - right) / torch.linalg.norm(right)
     assert 1e-12 < residual == pytest.approx(float(true_residual))

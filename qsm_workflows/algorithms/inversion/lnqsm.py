@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike
 
 from .. import differences, krylov
 from ..checks import check_positive, check_stopping
-from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
-from ..weighting import data_weight
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 
 _logger = logging.getLogger(__name__)
@@ -98,42 +97,41 @@ def lnqsm(
     problem = DipoleProblem.create(
         total_field, mask, voxel_size, b0_dir, pad, device, name="total_field"
     )
-    size = problem.voxel_size
-    deviation = torch.ones_like(problem.field)
-    if noise is not None:
-        checked = check_volume("noise", noise, problem.grid.image_shape)
-        deviation = problem.grid.embed(checked, device)
-    weight = data_weight(deviation, problem.mask).square_()
-    inside = problem.mask.to(torch.float32)
-    scale = _OUTSIDE + (1 - _OUTSIDE) * inside
+    size, kernel = problem.voxel_size, problem.kernel
+    x, y, z = problem.extent
+    weight = problem.data_weight(noise).square_()
+    inside = problem.near(problem.mask).to(torch.float32)
+    scale = torch.where(problem.mask, 1.0, _OUTSIDE)
 
-    def convolve(volume: torch.Tensor) -> torch.Tensor:
-        return problem.invert(problem.transform(volume).mul_(problem.kernel))
+    def adjoint(field: torch.Tensor) -> torch.Tensor:
+        return problem.invert(problem.transform(field).mul_(kernel)).mul_(scale)
 
-    def hessian(y: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
-        chi = y * scale
-        result = convolve(convolve(chi).mul_(weight)).mul_(scale)
-        chi.mul_(inside)
-        slopes = differences.gradient(chi, size).mul_(penalty)
+    def hessian(sources: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+        spectrum = problem.transform(sources * scale).mul_(kernel)
+        result = adjoint(problem.invert_near(spectrum).mul_(weight))
         # The scale is one where the mask is.
-        flatter = differences.gradient_adjoint(slopes, size).add_(chi, alpha=shrinkage)
-        return result.add_(flatter.mul_(inside))
+        chi = problem.near(sources).mul_(inside)
+        flatter = differences.weighted_laplacian(chi, penalty, size)
+        result[:x, :y, :z].add_(flatter.add_(chi, alpha=shrinkage).mul_(inside))
+        return result
 
-    rhs = convolve(weight * problem.field).mul_(scale)
-    y = torch.zeros_like(rhs)
+    rhs = adjoint(weight * problem.near(problem.field))
+    sources = torch.zeros_like(rhs)
     for number in range(max_outer):
-        slopes = differences.gradient(y * inside, size)
+        chi = problem.near(sources).mul_(inside)
         least = _SMOOTHING if number else _BORDER
-        penalty = slopes.square_().add_(least**2).rsqrt_().mul_(regularisation)
+        penalty = differences.gradient(chi, size).square_().add_(least**2).rsqrt_()
+        penalty.mul_(regularisation)
         step, _ = krylov.conjugate_gradient(
             partial(hessian, penalty=penalty),
-            rhs - hessian(y, penalty),
+            rhs - hessian(sources, penalty),
             tolerance=inner_tolerance if number else 0,
             max_iterations=max_inner,
         )
-        y += step
-        if krylov.norm(step * inside) <= outer_tolerance * krylov.norm(y * inside):
+        sources += step
+        change = krylov.norm(problem.near(step).mul_(inside))
+        if change <= outer_tolerance * krylov.norm(problem.near(sources).mul_(inside)):
             break
     else:
         _logger.warning("LN-QSM stopped after %d steps while χ still changed", max_outer)
-    return problem.result(y)
+    return problem.result(sources)

@@ -116,8 +116,8 @@ def total_field_medi(
     smooth = _smooth_inside(problem, problem.grid.embed(anatomy, device), edge_fraction)
     to_radians = radians_per_ppm(b0, delta_te)
     phase = problem.near(problem.field).mul_(to_radians)
-    fidelity = weight * (2 * regularisation)
     chi = _sources_of_background(problem, weight, outside).mul_(to_radians)
+    fidelity = weight.mul_(2 * regularisation)
     for _ in range(max_outer):
         step = _gauss_newton_step(
             problem,
@@ -184,10 +184,11 @@ def _gauss_newton_step(
     max_iterations: int,
 ) -> torch.Tensor:
     """Step from `chi` to the minimiser of the cost, linearised there."""
-    size, kernel, mask = problem.voxel_size, problem.kernel, problem.mask
+    size, kernel = problem.voxel_size, problem.kernel
     x, y, z = problem.extent
+    inside = problem.near(problem.mask)
     penalty = edge_penalty(problem.near(chi), smooth, size)
-    inverse = inverse_mean_hessian(problem, float(penalty[:, problem.near(mask)].mean()), fidelity)
+    inverse = inverse_mean_hessian(problem, float(penalty[:, inside].mean()), fidelity)
     scale = _OUTSIDE**2 / float(fidelity[fidelity > 0].mean())
 
     def model(volume: torch.Tensor) -> torch.Tensor:
@@ -200,8 +201,10 @@ def _gauss_newton_step(
         return result.addcmul_(volume, outside, value=shrinkage)
 
     def divide(residual: torch.Tensor) -> torch.Tensor:
-        inside = problem.invert(problem.transform(problem.near(residual * mask)).mul_(inverse))
-        return inside.mul_(mask).addcmul_(residual, outside, value=scale)
+        spectrum = problem.transform(problem.near(residual).mul_(inside)).mul_(inverse)
+        result = torch.mul(residual, outside).mul_(scale)
+        result[:x, :y, :z].add_(problem.invert_near(spectrum).mul_(inside))
+        return result
 
     # Ends at the cap as often as not, which the next step makes up for.
     step, _ = krylov.conjugate_gradient(
