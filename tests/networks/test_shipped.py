@@ -24,7 +24,7 @@ def sources(iron: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return chi.astype(np.float32), brain, nuclei
 
 
-def contrast(network, chi, brain, nuclei, keep, dtype="float32") -> float:
+def contrast(network, chi, brain, nuclei, keep, dtype="auto") -> float:
     field = forward_field(chi, *GEOMETRY)[:, :, keep]
     found = apply_network(network, field, brain[:, :, keep], *GEOMETRY, dtype=dtype)
     inside = nuclei[:, :, keep]
