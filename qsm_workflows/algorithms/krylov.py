@@ -107,7 +107,7 @@ def cgls(
     operator, adjoint : callable
         A and its adjoint with regard to `product`.
     rhs : torch.Tensor
-        b.
+        b; its memory is used for the residual b − A·x.
     tolerance : float
         Relative residual that ends the iterations.
     max_iterations : int
@@ -119,7 +119,7 @@ def cgls(
     ----------
     Paige & Saunders, ACM Trans Math Softw 8:43 (1982), section 7.1.
     """
-    residual = rhs.clone()
+    residual = rhs
     square = product(rhs, rhs)
     goal = tolerance**2 * square
     gradient = adjoint(residual)
