@@ -45,13 +45,14 @@ PRESETS: Mapping[str, Preset] = {
     "recommended": Preset(
         summary="least error in deep grey matter, see docs/accuracy.md",
         background_removal="ismv",
-        methods=("medi",),
+        methods=("xqsmindividual", "medi"),
         parameters={"ismv": {"radius": 2.0}},
     ),
 }
 """What a run may start from.
 
-`recommended` was chosen by benchmarks/coverage.py, on heads other than those of its tables.
+`recommended` was chosen by benchmarks/coverage.py: xQSM-Individual has the least regional error,
+MEDI the map nearest to the truth.
 """
 
 

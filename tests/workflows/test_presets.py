@@ -76,7 +76,9 @@ def test_recommended_slabs_are_nearer_to_the_truth_and_say_what_made_them(datase
         assert main(["run", *paths, *quick, *options]) == 0
         table = pd.read_csv(out / "group_desc-regions_stats.tsv", sep="\t")
         deep = table[table.region.isin(["pallidum", "putamen", "caudate"])]
-        return deep[deep.hemisphere == "both"].set_index("region").percent_truth.abs()
+        # Voxels of 3 mm are too coarse for the network of the preset.
+        deep = deep[(deep.hemisphere == "both") & (deep.method == "medi")]
+        return deep.set_index("region").percent_truth.abs()
 
     recommended = errors(tmp_path / "recommended", "--preset", "recommended")
     study = errors(tmp_path / "study", "--preset", "study", "--method", "medi")
