@@ -3,7 +3,9 @@
 import argparse
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from qsm_workflows.networks.methods import NETWORK_METHODS, find_method, method_key
 
@@ -63,9 +65,23 @@ def _show(args: argparse.Namespace) -> int:
     check_card(path, digest)
     card = read_card(path) or {"sha256": digest}
     print(path)
-    for name, value in card.items():
-        print(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+    print("\n".join(_lines(card)))
     return 0
+
+
+def _lines(block: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """A block of a card for reading: what is simple on a line, the rest further in."""
+    for name, value in block.items():
+        if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+            yield f"{indent}{name}:"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, dict):
+            yield f"{indent}{name}: " + "; ".join(f"{key} {part}" for key, part in value.items())
+        elif isinstance(value, list) and all(isinstance(part, str) for part in value):
+            yield f"{indent}{name}:"
+            yield from (f"{indent}  - {part}" for part in value)
+        else:
+            yield f"{indent}{name}: {value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _add(args: argparse.Namespace) -> int:

@@ -32,6 +32,15 @@ def test_add_then_list_then_show(weights, user_folder, capsys):
     assert "licence: mine alone" in capsys.readouterr().out
 
 
+def test_accuracy_of_shipped_weights_is_shown_a_line_for_each_field(capsys):
+    assert main(["weights", "show", "xqsm-individual"]) == 0
+    shown = capsys.readouterr().out
+    block = shown[shown.index("  percent_of_truth:") :].splitlines()
+    assert [line.split(":")[0].strip() for line in block[1:5]] == ["ideal", "B+T", "T+B", "noisy"]
+    assert "32 mm" in block[1]
+    assert "{" not in shown
+
+
 def test_weights_without_a_card_get_one(weights, user_folder):
     assert main(["weights", "add", "xqsm", str(weights)]) == 0
     card = read_card(user_folder / "xqsm.safetensors")
