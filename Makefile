@@ -38,7 +38,7 @@ docs/images: demo  ## the pictures of the tutorial, from the demo
 	cp demo/out/sub-01/figures/sub-01_desc-regions_curves.svg $@/curves.svg
 
 docs: install  ## the site, under docs/_build
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[docs]' --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
 
 clean:
