@@ -267,7 +267,7 @@ def smooth_differences(
 
 
 def edge_penalty(chi: torch.Tensor, smooth: torch.Tensor, voxel_size: Triple) -> torch.Tensor:
-    """Weights w of squares such that w·|∇χ|² stands for |W·∇χ| near χ."""
+    """Weights w of squares such that ``w·|∇χ|²`` stands for ``|W·∇χ|`` near χ."""
     penalty = torch.empty_like(smooth, dtype=torch.float32)
     for axis, length in enumerate(voxel_size):
         slopes = differences.difference(chi, axis, length, penalty[axis])
