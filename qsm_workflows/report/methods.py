@@ -8,7 +8,8 @@ from .citations import WORKS, Work, works_of
 from .discovery import ChiMap, ScanOutputs
 from .vocabulary import listing, method_name, region_name, sort_methods, sort_orders
 
-_PHRASES = {
+# Methods that invert the dipole model itself, and those that have learned it.
+_MODELS = {
     "tkd": "thresholded k-space division",
     "tsvd": "truncated k-space division",
     "l2": "closed-form regularisation by squared gradients",
@@ -20,6 +21,8 @@ _PHRASES = {
     "star": "streaking artefact reduction",
     "lnqsm": "least-norm inversion of the total field",
     "tfi": "morphology enabled dipole inversion of the total field",
+}
+_NETWORKS = {
     "xqsmindividual": "the octave convolutional network xQSM trained on patches with the field of "
     "their own sources (Individual)",
     "xqsmcropped": "the octave convolutional network xQSM trained on patches cut from whole "
@@ -34,20 +37,6 @@ _UNWRAPPINGS = {
     "romeo": "ROMEO",
     "bestpath": "the best-path algorithm",
     "laplacian": "least squares of its Laplacian",
-}
-# Methods that invert the dipole model itself instead of having learned it.
-_MODEL_BASED = {
-    "tkd",
-    "tsvd",
-    "l2",
-    "ilsqr",
-    "medi",
-    "tv",
-    "rts",
-    "ndi",
-    "star",
-    "lnqsm",
-    "tfi",
 }
 _UNTOLD = {"weights", "weights_sha256"}
 
@@ -249,13 +238,12 @@ def _inversion(maps: Sequence[ChiMap], cite: _Citations) -> str:
             if chi.method == method
             and isinstance(parameters := chi.sidecar.get("InversionParameters"), Mapping)
         ]
-        phrase = _PHRASES.get(method)
-        name = f"{phrase} ({method_name(method)})" if method in _MODEL_BASED else phrase
-        described.append(
-            f"{name or method_name(method)}{cite(*works_of(method))}{_in_brackets(used)}"
-        )
+        name = _NETWORKS.get(method, method_name(method))
+        if method in _MODELS:
+            name = f"{_MODELS[method]} ({name})"
+        described.append(f"{name}{cite(*works_of(method))}{_in_brackets(used)}")
     model = ""
-    if _MODEL_BASED & set(methods):
+    if _MODELS.keys() & set(methods):
         model = (
             " The field of a susceptibility distribution was modelled by convolution with the "
             f"unit dipole{cite('dipole_salomir', 'dipole_marques')}."

@@ -1,6 +1,6 @@
 """What a scan's graph saves as derivatives, and the sidecars of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from qsm_workflows.networks.cards import read_card
 from qsm_workflows.networks.weights import sha256
 
 from .branches import EROSION, background_parameters
-from .config import TOTAL_FIELD, StudyConfig
+from .config import TOTAL_FIELD, Coverage, StudyConfig
 from .methods import BACKGROUND_REMOVALS, METHODS, UNWRAPPINGS, node_parameters
 from .plan import ScanPlan
 from .preprocessing import R2STAR_ECHOES
@@ -31,6 +31,11 @@ from .resources import memory_gb
 def branch_order(branch: str) -> str:
     """Order of processing that a branch of the graph is of; the whole image has none."""
     return "T+B" if branch == TOTAL_FIELD else branch
+
+
+def _erosion(prefix: str) -> dict[str, str]:
+    """Connections of what a background removal took off the mask."""
+    return {f"{prefix}{what}": what for what in EROSION}
 
 
 class Saver:
@@ -44,6 +49,8 @@ class Saver:
         self.names = Derivatives(provenance.out_dir)
         label = BACKGROUND_REMOVALS[config.background_removal].label
         self.background = {"Method": label, **background_parameters(config)}
+        # Here, since weights are read for it: the same at every coverage.
+        self.parameters = {name: self._inversion_parameters(name) for name in config.methods}
 
     def save_preprocessed(self, preprocessing_wf: pe.Workflow) -> None:
         """Save magnitude, brain mask, total field and R2*."""
@@ -88,73 +95,80 @@ class Saver:
 
     def save_branch(self, branch_wf: pe.Workflow, which: str, config: StudyConfig) -> None:
         """Save local fields, masks and susceptibility maps of a branch of the graph."""
-        scan, names = self.plan.scan, self.names
-        fields = [names.total_field(scan), names.brain_mask(scan)]
-        order, total_field = branch_order(which), which == TOTAL_FIELD
         if which == "B+T":
-            metadata = field_sidecar(
+            source = {"outputnode.local_field": "in_file", **_erosion("outputnode.")}
+            path = self.names.local_field(self.plan.scan)
+            self._save_local_field(branch_wf, source, "local_field", path)
+        for coverage in config.coverages:
+            self._save_coverage(branch_wf, which, coverage, config.methods)
+
+    def _save_coverage(
+        self, branch_wf: pe.Workflow, which: str, coverage: Coverage, methods: Sequence[str]
+    ) -> None:
+        scan, names = self.plan.scan, self.names
+        order, total_field = branch_order(which), which == TOTAL_FIELD
+        branch = Branch(
+            "full" if coverage.is_full else order,
+            coverage.percent,
+            self.plan.geometry.thickness(coverage),
+            self.plan.geometry.axis,
+            total_field,
+        )
+        prefix = f"outputnode.cov{coverage.label}_"
+        node = f"{which.replace('+', '').lower()}{coverage.label}"
+        thickness = {} if coverage.is_full else {f"{prefix}actual_thickness": "actual_thickness"}
+        field = names.total_field(scan) if total_field else names.local_field(scan)
+        if which == "T+B":
+            field = names.local_field(scan, coverage.percent)
+            source = {f"{prefix}field": "in_file", **_erosion(prefix), **thickness}
+            self._save_local_field(branch_wf, source, f"local_field_{node}", field, branch)
+        mask = names.branch_mask(scan, order, coverage.percent, total_field=total_field)
+        if mask != names.brain_mask(scan):
+            metadata = mask_sidecar(
+                self.provenance, sources=self._whole_head, scan=scan, branch=branch
+            )
+            source = {f"{prefix}mask": "in_file", **thickness}
+            self._save(branch_wf, source, f"mask_{node}", mask, metadata)
+        for method in methods:
+            metadata = chi_sidecar(
                 self.provenance,
-                kind="local",
-                sources=fields,
-                background_removal=self.background,
+                branch,
+                method=method,
+                parameters=self.parameters[method],
+                background_removal=None if total_field else self.background,
+                preset=self.config.preset,
+                reference=self.plan.reference.name if self.plan.reference else "mask",
+                sources=[field, mask],
             )
             source = {
-                "outputnode.local_field": "in_file",
-                **{f"outputnode.{name}": name for name in EROSION},
+                f"{prefix}chi_{method}": "in_file",
+                f"{prefix}reference_mean_{method}": "reference_mean",
+                **thickness,
             }
-            self._save(branch_wf, source, "local_field", names.local_field(scan), metadata)
-        for coverage in config.coverages:
-            branch = Branch(
-                "full" if coverage.is_full else order,
-                coverage.percent,
-                self.plan.geometry.thickness(coverage),
-                self.plan.geometry.axis,
-                total_field,
-            )
-            prefix = f"outputnode.cov{coverage.label}"
-            node = f"{which.replace('+', '').lower()}{coverage.label}"
-            thickness = (
-                {} if coverage.is_full else {f"{prefix}_actual_thickness": "actual_thickness"}
-            )
-            field = names.total_field(scan) if total_field else names.local_field(scan)
-            if which == "T+B":
-                field = names.local_field(scan, coverage.percent)
-                metadata = field_sidecar(
-                    self.provenance,
-                    kind="local",
-                    sources=fields,
-                    branch=branch,
-                    background_removal=self.background,
-                )
-                source = {
-                    f"{prefix}_field": "in_file",
-                    **{f"{prefix}_{name}": name for name in EROSION},
-                    **thickness,
-                }
-                self._save(branch_wf, source, f"local_field_{node}", field, metadata)
-            mask = names.branch_mask(scan, order, coverage.percent, total_field=total_field)
-            if mask != names.brain_mask(scan):
-                metadata = mask_sidecar(self.provenance, sources=fields, scan=scan, branch=branch)
-                source = {f"{prefix}_mask": "in_file", **thickness}
-                self._save(branch_wf, source, f"mask_{node}", mask, metadata)
-            for method in config.methods:
-                metadata = chi_sidecar(
-                    self.provenance,
-                    branch,
-                    method=method,
-                    parameters=self._inversion_parameters(method),
-                    background_removal=None if total_field else self.background,
-                    preset=self.config.preset,
-                    reference=self.plan.reference.name if self.plan.reference else "mask",
-                    sources=[field, mask],
-                )
-                source = {
-                    f"{prefix}_chi_{method}": "in_file",
-                    f"{prefix}_reference_mean_{method}": "reference_mean",
-                    **thickness,
-                }
-                path = names.chi(scan, method, order, coverage.percent)
-                self._save(branch_wf, source, f"chi_{node}_{method}", path, metadata)
+            path = names.chi(scan, method, order, coverage.percent)
+            self._save(branch_wf, source, f"chi_{node}_{method}", path, metadata)
+
+    def _save_local_field(
+        self,
+        branch_wf: pe.Workflow,
+        source: Mapping[str, str],
+        name: str,
+        path: Path,
+        branch: Branch | None = None,
+    ) -> None:
+        metadata = field_sidecar(
+            self.provenance,
+            kind="local",
+            sources=self._whole_head,
+            branch=branch,
+            background_removal=self.background,
+        )
+        self._save(branch_wf, source, name, path, metadata)
+
+    @property
+    def _whole_head(self) -> list[Path]:
+        """What every branch starts from."""
+        return [self.names.total_field(self.plan.scan), self.names.brain_mask(self.plan.scan)]
 
     def _inversion_parameters(self, method: str) -> dict[str, Any]:
         weights = self.config.weights.get(method)

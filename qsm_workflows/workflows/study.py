@@ -46,6 +46,11 @@ class Output:
     coverage: Coverage
     method: str
 
+    @property
+    def of_total_field(self) -> bool:
+        """Whether the total field is inverted."""
+        return METHODS[self.method].takes_total_field
+
 
 def study_name() -> str:
     """Name of the study's graph and folder; Nipype does not hash code, so the version is in."""
@@ -220,14 +225,7 @@ def _init_measure_node(
     measure = MeasureRegions(
         chi=[str(names.chi(scan, o.method, o.order, o.coverage.percent)) for o in found],
         mask=[
-            str(
-                names.branch_mask(
-                    scan,
-                    o.order,
-                    o.coverage.percent,
-                    total_field=METHODS[o.method].takes_total_field,
-                )
-            )
+            str(names.branch_mask(scan, o.order, o.coverage.percent, total_field=o.of_total_field))
             for o in found
         ],
         order=[o.order for o in found],
