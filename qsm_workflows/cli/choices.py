@@ -13,6 +13,7 @@ from qsm_workflows.networks.methods import (
     find_installed,
     method_key,
 )
+from qsm_workflows.networks.weights import package_folder
 from qsm_workflows.workflows.methods import METHODS
 
 _LOCAL_PLUGINS = ("MultiProc", "Linear")
@@ -26,7 +27,8 @@ def choose_methods(
     Parameters
     ----------
     wanted : sequence of str or None
-        Methods asked for by name; those of the study when None.
+        Methods asked for by name; when None those of the study, and networks that the user
+        has installed or given weights for.
     weights : dict
         Weights given by the user.
 
@@ -56,6 +58,9 @@ def choose_methods(
                     raise
                 if METHODS[name].by_default:
                     print(f"{name} is left out: {error}", file=sys.stderr)
+                continue
+            ours = installed.parent == package_folder()
+            if not wanted and ours and not METHODS[name].by_default:
                 continue
             check_trained(name, installed)
             found[name] = str(installed)

@@ -35,6 +35,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="of the run: its state, metrics.tsv, metrics.png and, in the end, the weights",
     )
     parser.add_argument(
+        "--start",
+        metavar="WEIGHTS",
+        help="file of weights, or a name of `qsm-wf weights`, to begin with instead of at random",
+    )
+    parser.add_argument(
         "--pool",
         type=Path,
         metavar="FOLDER",
@@ -75,10 +80,11 @@ def main(args: argparse.Namespace) -> int:
     import torch
 
     from qsm_workflows.networks.cards import write_card
-    from qsm_workflows.networks.checkpoints import write_checkpoint
+    from qsm_workflows.networks.checkpoints import read_checkpoint, write_checkpoint
     from qsm_workflows.networks.inference import check_device
+    from qsm_workflows.networks.weights import find_weights
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
-    from qsm_workflows.training.loop import train
+    from qsm_workflows.training.loop import check_start, train
     from qsm_workflows.training.pool import make_pool
 
     if not args.minutes > 0:
@@ -94,6 +100,10 @@ def main(args: argparse.Namespace) -> int:
         )
     started = time.monotonic()
     config = TrainingConfig.read(path)
+    start = None
+    if args.start:
+        start = read_checkpoint(find_weights(args.start) or Path(args.start), config.method)
+        check_start(config, start)
     check_device(args.device)
     torch.set_num_threads(args.threads)
     # Numbers so small that the processor needs a hundred times as long for them.
@@ -103,7 +113,13 @@ def main(args: argparse.Namespace) -> int:
     )
     minutes = args.minutes - (time.monotonic() - started) / 60
     network, progress = train(
-        config, pool, args.out, minutes=minutes, device=args.device, report=_report
+        config,
+        pool,
+        args.out,
+        start=start,
+        minutes=minutes,
+        device=args.device,
+        report=_report,
     )
     _report(f"{progress.step} of {config.steps} steps, {progress.seconds / 3600:.2f} h")
     if args.export or progress.step >= config.steps:
@@ -121,6 +137,8 @@ def _card(
     """What is known of a network before anybody has measured how right it is."""
     import torch
 
+    from qsm_workflows.training.pool import GENERATOR
+
     if device == "cpu":
         hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
     else:
@@ -133,6 +151,7 @@ def _card(
         "mode": config.mode,
         "patches": [list(patch) for patch in config.patches],
         "data": f"{len(pool)} volumes of {pool.source}",
+        "generator": GENERATOR,
         "seed": config.seed,
         "steps": progress.step,
         "batch": config.batch,
@@ -142,6 +161,7 @@ def _card(
         "software": f"qsm-workflows {__version__}",
         "hours": round(progress.seconds / 3600, 2),
         "hardware": hardware,
+        **({"started_from": progress.started_from} if progress.started_from else {}),
     }
 
 

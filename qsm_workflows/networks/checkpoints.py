@@ -17,7 +17,7 @@ from .base import InversionNetwork
 from .cards import check_card
 from .deepqsm import DeepQSM
 from .ir2qsm import IR2QSM
-from .lite import LiteQSM
+from .lite import LiteIR2QSM, LiteLPCNN, LiteQSM, LiteUNet
 from .lpcnn import LPCNN
 from .methods import find_method
 from .unet import UNet
@@ -42,6 +42,9 @@ ARCHITECTURES = {
     "unet": Architecture(UNet, "FinalConv.weight", 1),
     "deepqsm": Architecture(DeepQSM, "encoder.0.0.weight", 0),
     "lite": Architecture(LiteQSM, "trunk.FinalOct.FinalConv.weight", 1),
+    "lite-unet": Architecture(LiteUNet, "trunk.FinalConv.weight", 1),
+    "lite-ir2qsm": Architecture(LiteIR2QSM, "trunk.passes.0.pre.0.0.weight", 0),
+    "lite-lpcnn": Architecture(LiteLPCNN, "trunk.gen.0.weight", 0),
     "ir2qsm": Architecture(IR2QSM, "passes.0.pre.0.0.weight", 0),
     "lpcnn": Architecture(LPCNN, "gen.0.weight", 0),
 }

@@ -20,7 +20,10 @@ _FLOAT32 = {
     "xqsm": _Measured(64, 12.1, 1250),
     "unet": _Measured(64, 15.7, 1310),
     "deepqsm": _Measured(32, 0.5, 130),
-    "lite": _Measured(32, 3.6, 160),
+    "lite": _Measured(32, 3.6, 190),
+    "lite-unet": _Measured(32, 2.8, 260),
+    "lite-ir2qsm": _Measured(8, 11.5, 290),
+    "lite-lpcnn": _Measured(16, 6.6, 290),
     "ir2qsm": _Measured(16, 13.6, 620),
     "lpcnn": _Measured(32, 46.0, 670),
 }
@@ -29,7 +32,10 @@ _BFLOAT16 = {
     "xqsm": _Measured(64, 5.6, 700),
     "unet": _Measured(64, 7.4, 760),
     "deepqsm": _Measured(32, 0.2, 70),
-    "lite": _Measured(32, 1.0, 70),
+    "lite": _Measured(32, 1.0, 115),
+    "lite-unet": _Measured(32, 1.0, 105),
+    "lite-ir2qsm": _Measured(8, 1.4, 115),
+    "lite-lpcnn": _Measured(16, 3.2, 175),
     "ir2qsm": _Measured(16, 6.4, 560),
     "lpcnn": _Measured(32, 14.9, 530),
 }
@@ -60,7 +66,7 @@ def network_cost(
     n_voxels : int
         Voxels of the image, on the grid that the network was trained on.
     width : int, optional
-        Feature channels; as published (our small network: 32) when not given. Time grows
+        Feature channels; as published (our small ones: as shipped) when not given. Time grows
         with its power of 1.5 and memory with the width itself, as was seen between 32 and 64.
     dtype : {"float32", "bfloat16"}
         Precision; bfloat16 is as fast as this only with instructions for it.

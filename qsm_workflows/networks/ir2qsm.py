@@ -68,12 +68,12 @@ class _Decoder(nn.Module):
 class _Pass(nn.Module):
     """One U-net, whose bottleneck is a gated recurrent state."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         levels = [width * 2**level for level in range(LEVELS - 1)]
         deepest = width * 2 ** (LEVELS - 1)
         self.pre = nn.Sequential(
-            conv_unit(1, width), nn.Dropout(DROPOUT), conv_unit(width, width), _NoiseLayer()
+            conv_unit(channels, width), nn.Dropout(DROPOUT), conv_unit(width, width), _NoiseLayer()
         )
         self.encoders = nn.ModuleList(_Encoder(channels) for channels in levels)
         self.bottleneck = nn.Sequential(_NoiseLayer(), nn.Dropout(DROPOUT))
@@ -81,7 +81,9 @@ class _Pass(nn.Module):
         self.out_gate = conv_unit(deepest, deepest)
         self.noise = _NoiseLayer()
         self.decoders = nn.ModuleList(_Decoder(channels) for channels in reversed(levels))
-        self.post = nn.Sequential(_NoiseLayer(), conv_unit(width, width), nn.Conv3d(width, 1, 1))
+        self.post = nn.Sequential(
+            _NoiseLayer(), conv_unit(width, width), nn.Conv3d(width, channels, 1)
+        )
 
     def forward(
         self,
@@ -118,6 +120,8 @@ class IR2QSM(InversionNetwork):
     width : int
         Feature channels at full resolution: 16 as published (10,375,866 parameters, of
         which those of `unused` and of the first pass's `join` do nothing).
+    channels : int
+        Channels of the input and the output.
 
     References
     ----------
@@ -144,10 +148,10 @@ class IR2QSM(InversionNetwork):
         (r"^post_transform_conv_block1\.", r"unused."),
     )
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, channels: int = 1) -> None:
         super().__init__(width)
-        self.passes = nn.ModuleList(_Pass(width) for _ in range(PASSES))
-        self.output = nn.Conv3d(PASSES, 1, 1)
+        self.passes = nn.ModuleList(_Pass(width, channels) for _ in range(PASSES))
+        self.output = nn.Conv3d(PASSES * channels, channels, 1)
         # An alternative output that the authors abandoned; checkpoints still hold it.
         self.unused = nn.Sequential(
             nn.Conv3d(PASSES * width, width, 3),

@@ -1,5 +1,7 @@
 """LPCNN, proximal gradient descent with a learned proximal step."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -16,11 +18,11 @@ _B0_DIR = (0.0, 0.0, 1.0)
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(width, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
-        self.dropout = nn.Dropout3d(DROPOUT)
+        self.dropout = nn.Dropout3d(dropout)
         self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm3d(width)
 
@@ -43,6 +45,10 @@ class LPCNN(InversionNetwork):
         Feature channels: 32 as published (446,337 parameters).
     chi_mean, chi_std : float
         Mean and standard deviation of the susceptibility in the training data, in ppm.
+    channels : int
+        Channels of the input and the output of the prox.
+    dropout : float
+        Part of the feature channels that training leaves out in each block of the prox.
 
     References
     ----------
@@ -53,24 +59,38 @@ class LPCNN(InversionNetwork):
     chi_mean: torch.Tensor
     chi_std: torch.Tensor
 
-    def __init__(self, width: int = 32, chi_mean: float = 0.0, chi_std: float = 0.04) -> None:
+    def __init__(
+        self,
+        width: int = 32,
+        chi_mean: float = 0.0,
+        chi_std: float = 0.04,
+        *,
+        channels: int = 1,
+        dropout: float = DROPOUT,
+    ) -> None:
         super().__init__(width)
         self.alpha = nn.Parameter(torch.full((1,), 4.0))
         self.gen = nn.Sequential(
-            nn.Conv3d(1, width, 3, padding=1, bias=False),
+            nn.Conv3d(channels, width, 3, padding=1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Sequential(*(_ResidualBlock(width) for _ in range(BLOCKS))),
+            nn.Sequential(*(_ResidualBlock(width, dropout) for _ in range(BLOCKS))),
             nn.Conv3d(width, width, 1, bias=False),
             nn.ReLU(inplace=True),
             nn.Conv3d(width, width, 1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Conv3d(width, 1, 1, bias=False),
+            nn.Conv3d(width, channels, 1, bias=False),
         )
         self.register_buffer("chi_mean", torch.tensor(chi_mean))
         self.register_buffer("chi_std", torch.tensor(chi_std))
 
     def invert(self, field: torch.Tensor) -> torch.Tensor:
         """Descend from zero susceptibility."""
+        return self.descend(field, self.gen)
+
+    def descend(
+        self, field: torch.Tensor, prox: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Descend from zero susceptibility with any function of the standardised χ as prox."""
         x, y, z = field.shape[2:]
         grid = padded_shape((x, y, z), _VOXEL_SIZE, DEFAULT_PAD)
         kernel = dipole_kernel(grid, _VOXEL_SIZE, _B0_DIR, field.device)
@@ -86,5 +106,5 @@ class LPCNN(InversionNetwork):
             # D is real and even: it is its own transpose.
             chi = chi + self.alpha * convolve(field - convolve(chi))
             standard = (chi - self.chi_mean) / self.chi_std * inside
-            chi = (self.gen(standard) * self.chi_std + self.chi_mean) * inside
+            chi = (prox(standard) * self.chi_std + self.chi_mean) * inside
         return chi

@@ -52,9 +52,9 @@ NETWORK_METHODS: Mapping[str, NetworkMethod] = {
         ),
         NetworkMethod("xqsmcropped", "xqsm-cropped", "xqsm", ("xqsm", "lite"), mode="cropped"),
         NetworkMethod("deepqsm", "deepqsm", "deepqsm", ("unet", "deepqsm", "lite")),
-        NetworkMethod("unet", "unet", "unet", ("unet",)),
-        NetworkMethod("ir2qsm", "ir2qsm", "ir2qsm", ("ir2qsm",)),
-        NetworkMethod("lpcnn", "lpcnn", "lpcnn", ("lpcnn",)),
+        NetworkMethod("unet", "unet", "unet", ("unet", "lite-unet")),
+        NetworkMethod("ir2qsm", "ir2qsm", "ir2qsm", ("ir2qsm", "lite-ir2qsm")),
+        NetworkMethod("lpcnn", "lpcnn", "lpcnn", ("lpcnn", "lite-lpcnn")),
     )
 }
 """Every inversion by a network; ``xqsm`` is for weights trained elsewhere."""

@@ -53,6 +53,8 @@ class UNet(InversionNetwork):
     ----------
     width : int
         Feature channels at full resolution: 64 as published (4,150,785 parameters).
+    channels_in, channels_out : int
+        Channels of the input and the output.
 
     References
     ----------
@@ -62,11 +64,11 @@ class UNet(InversionNetwork):
     multiple = 4
     halo = 24
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, channels_in: int = 1, channels_out: int = 1) -> None:
         super().__init__(width)
         self.EncodeConvs = nn.ModuleList(
             [
-                nn.Sequential(OrderedDict(EncodeConv=_conv_pair(1, width, width))),
+                nn.Sequential(OrderedDict(EncodeConv=_conv_pair(channels_in, width, width))),
                 nn.Sequential(OrderedDict(EncodeConv=_conv_pair(width, 2 * width, 2 * width))),
             ]
         )
@@ -74,7 +76,7 @@ class UNet(InversionNetwork):
             OrderedDict(MidConv=_conv_pair(2 * width, 4 * width, 2 * width))
         )
         self.DecodeConvs = nn.ModuleList([_Decoder(2 * width, width), _Decoder(width, width)])
-        self.FinalConv = nn.Conv3d(width, 1, 1)
+        self.FinalConv = nn.Conv3d(width, channels_out, 1)
         initialise(self)
 
     def invert(self, field: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from qsm_workflows.algorithms.fft import Shape3
 
 from .anatomy import CODES, TISSUES, Anatomies, LabelSet
 from .fields import blur, noise, sample_labels, sampling_points
-from .shapes import paint_lesions, paint_shapes, paint_veins
+from .shapes import draw_outline, paint_lesions, paint_shapes, paint_veins
 
 Volume = tuple[torch.Tensor, torch.Tensor]
 """Susceptibility in ppm, float32, zero outside the mask; and the mask."""
@@ -69,14 +69,19 @@ def brain_volume(rng: np.random.Generator, anatomies: Anatomies, shape: Shape3 =
 def shapes_volume(rng: np.random.Generator, shape: Shape3 = SHAPE) -> Volume:
     """Draw boxes and ellipsoids at random, as DeepQSM was trained on.
 
+    Most volumes end at a ragged ellipsoid, beyond which there is no χ and no field is known,
+    as beyond the mask of a brain; the published ones filled every patch.
+
     References
     ----------
     Bollmann et al., NeuroImage 195:373 (2019).
     """
     chi = torch.zeros(shape)
-    density = np.prod(shape) / 64**3
-    paint_shapes(rng, chi, count=int(density * rng.integers(30, 120)), size=(1.5, 16), spread=0.06)
-    return chi, torch.ones(shape, dtype=torch.bool)
+    # From shapes that stand alone to shapes as close as the folds of a cortex.
+    count = int(np.prod(shape) / 64**3 * np.exp(rng.uniform(np.log(30), np.log(400))))
+    paint_shapes(rng, chi, count=count, size=(1, 16), spread=0.06)
+    mask = draw_outline(rng, shape) if rng.random() < 0.75 else torch.ones(shape, dtype=torch.bool)
+    return chi * mask, mask
 
 
 def _nuclei_centre(brain: LabelSet) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qsm_workflows.networks.base import InversionNetwork
-from qsm_workflows.networks.checkpoints import ARCHITECTURES
+from qsm_workflows.networks.checkpoints import ARCHITECTURES, Checkpoint
 
 from .config import TrainingConfig
 from .metrics import Metrics
@@ -29,12 +29,16 @@ VALIDATION_PATCHES = 8
 
 BATCH_NORM_MOMENTUM = 0.02
 
+HISTORY = ("data", "patches", "seed", "steps", "optimiser", "hours", "started_from")
+"""What is kept of the training of weights that a run starts from."""
+
 
 def train(
     config: TrainingConfig,
     pool: Pool,
     folder: Path,
     *,
+    start: Checkpoint | None = None,
     minutes: float = math.inf,
     device: str = "cpu",
     report: Callable[[str], None] | None = None,
@@ -51,6 +55,8 @@ def train(
         Volumes, the last of which validate.
     folder : Path
         Of this run: state, ``metrics.tsv`` and ``metrics.png``.
+    start : Checkpoint, optional
+        Trained network to begin with, instead of random weights; it is trained in place.
     minutes : float
         Time after which to stop.
     device : str
@@ -64,14 +70,27 @@ def train(
     network : InversionNetwork
         As trained so far.
     progress : Progress
+
+    Raises
+    ------
+    ValueError
+        If `start` is of another network than the configuration's, or the run in `folder`
+        began otherwise.
     """
     deadline = time.monotonic() + 60 * minutes
     torch.manual_seed(config.seed)
-    network = _new_network(config).to(device)
+    if start is None:
+        network = ARCHITECTURES[config.architecture].network(config.width)
+    else:
+        check_start(config, start)
+        network = start.network
+    network = _to_train(network).to(device)
     optimiser = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     progress = load_state(folder, network, optimiser)
+    if start is not None:
+        _note_start(progress, start, folder)
     metrics = Metrics(folder, progress.step)
     run = _Run(config, pool, device, network, optimiser)
     if progress.step < config.steps and device != "cpu":
@@ -98,8 +117,35 @@ def train(
     return network.eval(), progress
 
 
-def _new_network(config: TrainingConfig) -> InversionNetwork:
-    network = ARCHITECTURES[config.architecture].network(config.width)
+def check_start(config: TrainingConfig, start: Checkpoint) -> None:
+    """Refuse weights to start from that are of another network than the configuration's.
+
+    Raises
+    ------
+    ValueError
+        The message names both.
+    """
+    if (start.architecture, start.network.width) != (config.architecture, config.width):
+        raise ValueError(
+            f"the weights to start from are of {start.architecture}, width "
+            f"{start.network.width}, but the configuration is of {config.architecture}, width "
+            f"{config.width}: they must be the same"
+        )
+
+
+def _note_start(progress: Progress, start: Checkpoint, folder: Path) -> None:
+    """Record the weights that a run begins with, which must be those of its earlier pieces."""
+    if progress.step == 0:
+        kept = {name: start.metadata[name] for name in HISTORY if name in start.metadata}
+        progress.started_from = {"sha256": start.sha256, **kept}
+    elif progress.started_from.get("sha256") != start.sha256:
+        raise ValueError(
+            f"the run in {folder} did not start from these weights; use another folder, or "
+            "leave them out to go on"
+        )
+
+
+def _to_train(network: InversionNetwork) -> InversionNetwork:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             # Batches are small: the statistics for inference need more of them.
@@ -147,6 +193,8 @@ class _Run:
     def step(self, number: int) -> float:
         """One step; returns its loss."""
         batch = self._training_batch(number)
+        # Dropout and noise layers draw from the step's number too.
+        torch.manual_seed((self.config.seed << 32) + number)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, number)
         self.network.train()

@@ -19,7 +19,7 @@ from .anatomy import Anatomies
 from .config import TrainingConfig
 from .labels import brain_volume, shapes_volume
 
-GENERATOR = 1
+GENERATOR = 2
 """Raised whenever the same seed gives other volumes."""
 
 _KEYS = ("volumes", "pool", "volume_shape", "seed")

@@ -1,8 +1,10 @@
-"""Things painted into training volumes: geometric shapes, veins and lesions."""
+"""Things drawn into training volumes: geometric shapes, an outline, veins and lesions."""
 
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
+
+from qsm_workflows.algorithms.fft import Shape3
 
 from .fields import noise
 
@@ -34,6 +36,17 @@ def paint_shapes(
         part, local = _surroundings(rng, chi, half, rng.uniform(0, 1, 3) * chi.shape)
         distance = local.abs().amax(dim=0) if is_box else local.square().sum(dim=0).sqrt()
         part[distance < 1] = float(rng.normal(0, spread))
+
+
+def draw_outline(rng: np.random.Generator, shape: Shape3) -> torch.Tensor:
+    """Draw a large ragged ellipsoid near the middle of a volume; bool, True inside."""
+    inside = torch.zeros(shape, dtype=torch.bool)
+    half = rng.uniform(0.4, 0.65, 3) * shape
+    part, local = _surroundings(rng, inside, half, rng.uniform(0.4, 0.6, 3) * shape)
+    x, y, z = part.shape
+    ragged = 0.08 * noise(rng, (x, y, z), 6.0)[0]
+    part.copy_(local.square().sum(dim=0).sqrt() + ragged < 1)
+    return inside
 
 
 def paint_lesions(

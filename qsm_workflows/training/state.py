@@ -25,6 +25,8 @@ class Progress:
     """Spent training, in all sessions together."""
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last row of metrics."""
+    started_from: dict[str, str] = field(default_factory=dict)
+    """The weights that it began with: their SHA-256 and how they were trained."""
 
 
 def save_state(

@@ -37,3 +37,20 @@ def test_names_the_configurations_of_the_package(tmp_path, capsys):
 def test_refuses_no_time(config, tmp_path, capsys):
     assert main(["train", str(config), "--out", str(tmp_path), "--minutes", "0"]) == 2
     assert "--minutes must be positive" in capsys.readouterr().err
+
+
+def test_starts_from_weights_and_says_so(config, tmp_path):
+    main(["train", str(config), "--out", str(tmp_path / "first")])
+    first = tmp_path / "first" / "tiny.safetensors"
+    out = tmp_path / "second"
+    assert main(["train", str(config), "--out", str(out), "--start", str(first)]) == 0
+    history = json.loads((out / "tiny.json").read_text())["started_from"]
+    assert history["sha256"] == read_checkpoint(first).sha256
+    assert history["steps"] == "2"
+
+
+def test_weights_that_do_not_fit_are_refused_before_volumes_are_made(config, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", str(config), "--out", str(out), "--start", "deepqsm"]) == 2
+    assert "of lite, width 32, but the configuration is of unet" in capsys.readouterr().err
+    assert not out.exists()

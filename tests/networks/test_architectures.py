@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.ir2qsm import IR2QSM
-from qsm_workflows.networks.lite import LiteQSM, depth_to_space, space_to_depth
+from qsm_workflows.networks.lite import (
+    LiteIR2QSM,
+    LiteLPCNN,
+    LiteQSM,
+    LiteUNet,
+    depth_to_space,
+    space_to_depth,
+)
 from qsm_workflows.networks.lpcnn import LPCNN
 from qsm_workflows.networks.octave import OctaveConv
 from qsm_workflows.networks.unet import UNet
@@ -71,7 +78,10 @@ def test_unet_entries_have_their_published_names_and_shapes(name, shape):
     assert UNet(64).state_dict()[name].shape == shape
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, IR2QSM, LPCNN])
+LITE = [LiteQSM, LiteUNet, LiteIR2QSM, LiteLPCNN]
+
+
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, IR2QSM, LPCNN, *LITE])
 def test_output_has_the_shape_of_the_input(kind):
     network = kind(8).eval()
     side = max(network.multiple, 4)
@@ -118,7 +128,7 @@ def test_octave_convolution_is_the_published_formula():
     assert new_low.std() > 0
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM])
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, LiteUNet])
 def test_no_weight_is_left_out_of_the_computation(kind):
     network = _lively(kind(8)).double()
     field = torch.randn(2, 1, *3 * (max(network.multiple, 16),), dtype=torch.float64)
@@ -142,9 +152,10 @@ def test_space_to_depth_is_a_rearrangement():
     assert torch.equal(depth_to_space(blocks), volume)
 
 
-def test_lite_is_scale_equivariant():
+@pytest.mark.parametrize("kind", LITE)
+def test_lite_is_scale_equivariant(kind):
     """Twice the iron gives twice the susceptibility, whatever the weights."""
-    network = _lively(LiteQSM(8))
+    network = _lively(kind(8))
     field = 0.01 * torch.randn(2, 1, 16, 16, 32)
     field[0, 0, 8:] = 0
     factors = torch.tensor([0.5, 40.0]).reshape(2, 1, 1, 1, 1)
@@ -187,6 +198,26 @@ def test_training_of_ir2qsm_penalises_every_pass():
         assert torch.equal(outputs[-1], network(field))
         assert all(torch.equal(a, b) for a, b in zip(outputs, network.outputs(field), strict=False))
         assert len(_lively(XQSM(2)).supervised(field)) == 1
+
+
+def test_training_of_the_small_ir2qsm_penalises_every_pass_too():
+    network = _lively(LiteIR2QSM(2))
+    field = torch.randn(2, 1, 16, 16, 32)
+    with torch.inference_mode():
+        weights, outputs = zip(*network.supervised(field), strict=True)
+        assert weights == (0.125, 0.25, 0.5, 1, 1)
+        assert torch.equal(outputs[-1], network(field))
+        assert all(output.shape == field.shape for output in outputs)
+        assert not torch.allclose(outputs[0], outputs[1])
+
+
+def test_small_lpcnn_descends_with_the_physics_of_the_published_one():
+    """With nothing learned both are the same descent, at full resolution."""
+    plain, small = LPCNN(8).eval(), LiteLPCNN(8).eval()
+    plain.gen = small.trunk.gen = torch.nn.Identity()
+    field = torch.randn(1, 1, 12, 16, 10)
+    with torch.inference_mode():
+        assert torch.allclose(small(field), plain(field), atol=1e-5)
 
 
 def test_lpcnn_descends_towards_the_field_when_its_prox_does_nothing():

@@ -11,7 +11,7 @@ from scipy import ndimage
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.inference import apply_network, fastest_dtype
 from qsm_workflows.networks.ir2qsm import IR2QSM
-from qsm_workflows.networks.lite import LiteQSM
+from qsm_workflows.networks.lite import LiteIR2QSM, LiteLPCNN, LiteQSM, LiteUNet
 from qsm_workflows.networks.lpcnn import LPCNN
 from qsm_workflows.networks.unet import UNet
 from qsm_workflows.networks.xqsm import XQSM
@@ -85,7 +85,9 @@ def test_voxels_outside_the_mask_are_ignored_and_zero():
     assert np.all(chi[mask] != 0)
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, IR2QSM, LPCNN])
+@pytest.mark.parametrize(
+    "kind", [XQSM, UNet, DeepQSM, IR2QSM, LPCNN, LiteQSM, LiteUNet, LiteIR2QSM, LiteLPCNN]
+)
 def test_two_runs_are_equal_and_training_mode_is_left(kind):
     network = _lively(kind(8)).train()
     field, mask = _blobs((16, 16, 16))
@@ -102,7 +104,7 @@ def test_bfloat16_differs_little():
     assert 0 < np.std((rounded - exact)[mask]) < 0.02 * correction
 
 
-@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM])
+@pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, LiteUNet])
 def test_tiles_give_what_the_whole_volume_gives(kind):
     network = _lively(kind(4))
     field, mask = _blobs((24, 20, 2 * network.halo + 70))

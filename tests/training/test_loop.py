@@ -3,7 +3,11 @@ import dataclasses
 import pytest
 import torch
 
-from qsm_workflows.networks.checkpoints import ARCHITECTURES
+from qsm_workflows.networks.checkpoints import (
+    ARCHITECTURES,
+    read_checkpoint,
+    write_checkpoint,
+)
 from qsm_workflows.training import loop, state
 from qsm_workflows.training.loop import learning_rate, relative_error, train
 from qsm_workflows.training.metrics import read_metrics
@@ -35,7 +39,11 @@ def stop_after(monkeypatch, steps):
     monkeypatch.setattr(loop._Run, "step", counted)
 
 
-def test_a_run_in_pieces_is_an_unbroken_one(config, pool, tmp_path, monkeypatch):
+@pytest.mark.parametrize("network", ["deepqsm unet", "lpcnn lpcnn"])
+def test_a_run_in_pieces_is_an_unbroken_one(config, network, pool, tmp_path, monkeypatch):
+    """Also with dropout, which LPCNN has."""
+    method, architecture = network.split()
+    config = dataclasses.replace(config, method=method, architecture=architecture)
     whole, _ = train(config, pool, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
@@ -140,3 +148,36 @@ def test_loss_is_blind_to_the_strength_of_a_patch():
     # Nothing outside the mask counts.
     other = torch.where(mask, prediction, 100)
     assert relative_error(other, Batch(field, chi, mask)) == loss
+
+
+@pytest.fixture
+def trained(config, pool, tmp_path):
+    """Weights of a finished run."""
+    network, progress = train(config, pool, tmp_path / "first")
+    path = tmp_path / "first.safetensors"
+    write_checkpoint(path, network, metadata={"steps": str(progress.step), "method": "deepqsm"})
+    return read_checkpoint(path)
+
+
+def test_a_run_can_start_from_weights(config, pool, tmp_path, trained):
+    """At a rate of almost nothing the network stays what it was."""
+    before = {name: tensor.clone() for name, tensor in trained.network.state_dict().items()}
+    still = dataclasses.replace(config, learning_rate=1e-12, settle=0.0)
+    network, progress = train(still, pool, tmp_path / "second", start=trained)
+    for name, tensor in network.state_dict().items():
+        assert torch.allclose(tensor.float(), before[name].float(), atol=1e-6), name
+    assert progress.started_from == {"sha256": trained.sha256, "steps": str(config.steps)}
+
+
+def test_a_run_goes_on_with_what_it_started_from(config, pool, tmp_path, trained):
+    train(dataclasses.replace(config, steps=2), pool, tmp_path / "second", start=trained)
+    _, progress = train(config, pool, tmp_path / "second")
+    assert progress.started_from["sha256"] == trained.sha256
+    train(config, pool, tmp_path / "plain")
+    with pytest.raises(ValueError, match="did not start from these weights"):
+        train(config, pool, tmp_path / "plain", start=trained)
+
+
+def test_weights_of_another_width_are_no_start(config, pool, tmp_path, trained):
+    with pytest.raises(ValueError, match="width 2, but the configuration is of unet, width 4"):
+        train(dataclasses.replace(config, width=4), pool, tmp_path / "second", start=trained)

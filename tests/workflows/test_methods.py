@@ -53,7 +53,7 @@ def test_networks_of_a_study_are_those_with_weights(monkeypatch, tmp_path):
     assert "xqsmindividual" in methods
     assert "ir2qsm" not in methods
     assert weights["xqsmindividual"].endswith("xqsm-individual.safetensors")
-    # One that is not there by default is taken once it has weights, installed or given.
+    # One that is not there by default is taken once the user has weights, installed or given.
     write_checkpoint(tmp_path / "ir2qsm.safetensors", IR2QSM(2))
     write_checkpoint(tmp_path / "mine.safetensors", LiteQSM(2))
     methods, weights = choose_methods(None, {"xQSM": str(tmp_path / "mine.safetensors")})
