@@ -12,6 +12,7 @@ from torch import nn
 
 from qsm_workflows.networks.base import InversionNetwork
 from qsm_workflows.networks.checkpoints import ARCHITECTURES, Checkpoint
+from qsm_workflows.networks.inference import fastest_dtype
 
 from .config import TrainingConfig
 from .metrics import Metrics
@@ -180,6 +181,8 @@ class _Run:
         self.config = config
         self.pool = pool
         self.device = device
+        self.device_type = torch.device(device).type
+        self.is_mixed = fastest_dtype(torch.device(device)) == "bfloat16"
         self.network = network
         self.optimiser = optimiser
         self.numbers = range(len(pool))[: -config.validation]
@@ -260,7 +263,7 @@ class _Run:
             return self.network(_channels_last(batch.field)).float()
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+        return torch.autocast(self.device_type, torch.bfloat16, enabled=self.is_mixed)
 
 
 def _channels_last(field: torch.Tensor) -> torch.Tensor:
