@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,18 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ..algorithms.fft import Shape3, to_array, to_tensor
-from ..algorithms.geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
+from ..algorithms.fft import to_array, to_tensor
+from ..algorithms.geometry import (
+    FloatArray,
+    Triple,
+    bounding_box,
+    check_geometry,
+    check_mask,
+    check_volume,
+)
 from .base import InversionNetwork
 from .grid import TrainedGrid
-from .tiles import split
+from .tiles import Slices, split
 
 Progress = Callable[[float], None]
 
@@ -52,7 +58,8 @@ def apply_network(
     The image is turned so that B0 lies along the last axis, interpolated only where its
     voxels or the tilt of B0 demand it (see :mod:`qsm_workflows.networks.grid`), masked,
     padded with zeros on both sides to sides that the network takes, and all of it is
-    undone on the way back. For the memory see :mod:`qsm_workflows.networks.costs`.
+    undone on the way back. Empty space round the brain is left out, unless the network
+    needs the whole volume. For the memory see :mod:`qsm_workflows.networks.costs`.
 
     Parameters
     ----------
@@ -113,8 +120,7 @@ def apply_network(
         tile = _check_tile(network, tile)
     turned, turned_mask = grid.forward(field, inside)
     try:
-        with _reporting(network, progress, _count_runs(network, grid.shape, tile)):
-            chi = _infer(network, turned, target, DTYPES[dtype], tile)
+        chi = _infer(network, turned, target, DTYPES[dtype], tile, progress)
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -178,9 +184,19 @@ def _images(network: InversionNetwork) -> tuple[tuple[int, ...], ...]:
     return MIRRORED if network.averages_mirrored else ((),)
 
 
-def _count_runs(network: InversionNetwork, shape: Shape3, tile: int | None) -> int:
-    tiles = 1 if tile is None else prod(-(-n // tile) for n in shape)
-    return tiles * len(_images(network))
+def _occupied(network: InversionNetwork, volume: torch.Tensor) -> Slices:
+    """Part of a padded volume that holds a field, as blocks that the network's poolings keep."""
+    box = (slice(None), slice(None), slice(None))
+    if network.halo is None or not volume.any():
+        return box
+    x, y, z = (
+        slice(
+            side.start // network.multiple * network.multiple,
+            side.stop + -side.stop % network.multiple,
+        )
+        for side in bounding_box((volume != 0).numpy())
+    )
+    return x, y, z
 
 
 @contextmanager
@@ -213,6 +229,7 @@ def _infer(
     device: torch.device,
     dtype: torch.dtype,
     tile: int | None,
+    progress: Progress | None,
 ) -> FloatArray:
     network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     padding = [
@@ -221,24 +238,28 @@ def _infer(
     ]
     # F.pad counts its axes from the last one.
     volume = F.pad(torch.from_numpy(field), [n for pair in reversed(padding) for n in pair])
+    padded_chi = torch.zeros_like(volume)
+    box = _occupied(network, volume)
+    volume, chi = volume[box], padded_chi[box]
     scale = network.scale(volume[None, None])
     if scale is not None:
         scale = scale.to(device)
     x, y, z = volume.shape
-    chi = torch.zeros_like(volume)
+    pieces = list(split((x, y, z), tile or max(x, y, z), network.halo or 0))
     images = _images(network)
-    for axes in images:
-        image, mirrored_chi = volume.flip(axes), chi.flip(axes)
-        for piece in split((x, y, z), tile or max(x, y, z), network.halo or 0):
-            part = to_tensor(image[piece.outer].numpy(), device)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                found = network(part[None, None], scale)[0, 0]
-            mirrored_chi[piece.target] += found[piece.inner].float().cpu()
-        chi = mirrored_chi.flip(axes)
+    with _reporting(network, progress, len(pieces) * len(images)):
+        for axes in images:
+            image, mirrored_chi = volume.flip(axes), torch.zeros_like(chi)
+            for piece in pieces:
+                part = to_tensor(image[piece.outer].numpy(), device)
+                with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                    found = network(part[None, None], scale)[0, 0]
+                mirrored_chi[piece.target] = found[piece.inner].float().cpu()
+            chi += mirrored_chi.flip(axes) / len(images)
     crop = tuple(
         slice(before, before + n) for (before, _), n in zip(padding, field.shape, strict=True)
     )
-    return to_array(chi[crop] / len(images))
+    return to_array(padded_chi[crop])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -127,6 +127,18 @@ def test_mirror_image_gives_the_mirrored_map_of_the_small_trunk(axis):
     assert asymmetry(_lively(XQSM(8))) > 1e-2  # as published: one image alone
 
 
+def test_empty_space_round_the_brain_is_left_out():
+    network = _lively(LiteQSM(4))
+    field, mask = _blobs((32, 48, 16))
+    chi = apply_network(network, field, mask, ISOTROPIC)
+    seen = []
+    network.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[2:]))
+    margins = [(32, 16), (0, 48), (16, 16)]
+    wide = apply_network(network, np.pad(field, margins), np.pad(mask, margins), ISOTROPIC)
+    np.testing.assert_array_equal(wide, np.pad(chi, margins))
+    assert set(seen) == {(32, 48, 16)}
+
+
 def test_networks_that_need_the_whole_volume_refuse_tiles():
     field, mask = _blobs((16, 16, 16))
     with pytest.raises(ValueError, match="LPCNN needs the whole volume at once"):
