@@ -61,8 +61,9 @@ def train(
     minutes : float
         Time after which to stop.
     device : str
-        Torch device; convolutions are computed in bfloat16. On anything but the CPU each
-        batch is made while the step before it is computed.
+        Torch device; convolutions are computed in bfloat16 where it has instructions for it,
+        otherwise in float32. On anything but the CPU each batch is made while the step
+        before it is computed.
     report : callable, optional
         Is given a line now and then.
 

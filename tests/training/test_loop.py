@@ -57,6 +57,26 @@ def test_a_run_in_pieces_is_an_unbroken_one(config, network, pool, tmp_path, mon
     assert (tmp_path / "pieces" / "metrics.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_convolutions_compute_in_what_the_device_is_fast_in(
+    config, pool, tmp_path, monkeypatch, dtype
+):
+    """bfloat16 without instructions for it takes tens of times as long."""
+    monkeypatch.setattr(loop, "fastest_dtype", lambda device: dtype)
+    seen = set()
+    step = loop._Run.step
+
+    def watched(self, number):
+        for layer in self.network.modules():
+            if isinstance(layer, torch.nn.Conv3d):
+                layer.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+        return step(self, number)
+
+    monkeypatch.setattr(loop._Run, "step", watched)
+    train(config, pool, tmp_path)
+    assert seen == {getattr(torch, dtype)}
+
+
 def test_batches_made_ahead_are_the_same(config, pool, tmp_path, monkeypatch):
     plain, _ = train(config, pool, tmp_path / "plain")
     start = loop._Run.__init__
