@@ -14,6 +14,9 @@ SLOPE_MM = (32.0, 48.0, 128.0)
 AGREEMENT = {"nrmse": 2, "ssim": 3, "psnr": 1, "hfen": 2}
 """Measures of the whole slab, with their decimals."""
 
+SUFFIXES = ("%", "% of own full")
+"""What errors of regions are counted in: the truth, and the method's own whole head."""
+
 _SLOPES = "slope_with_iron_0.5_to_2_ideal_field"
 
 
@@ -65,7 +68,7 @@ class Accuracy:
     def print(self) -> None:
         """Print every table."""
         print(f"heads {self.heads}")
-        for suffix in ("%", "% of own full"):
+        for suffix in SUFFIXES:
             print(f"\nGP/PU/CN, {suffix} (by mm)\n{_text(self.errors(suffix))}")
         for measure in AGREEMENT:
             print(f"\n{measure}\n{_text(self.agreement(measure))}")
@@ -73,15 +76,27 @@ class Accuracy:
         if len(self.lesions):
             print(f"\nlesions, %\n{_text(self.lesion_errors())}")
 
+    def tidy(self) -> pd.DataFrame:
+        """Mean over heads of every measure, a row for each field, coverage and method.
+
+        Lesions have rows of their own.
+        """
+        columns = [f"{name} {suffix}" for suffix in SUFFIXES for name in REGIONS]
+        keys = ["field", "mm", "method"]
+        slabs = self.slabs.groupby(keys, sort=False)[columns + list(AGREEMENT)].mean()
+        lesions = self.lesions.groupby(["lesion", *keys], sort=False)["error"].mean()
+        table = pd.concat([slabs.reset_index(), lesions.reset_index(name="lesion %")])
+        return table.round(dict.fromkeys([*columns, "lesion %"], 1) | AGREEMENT)
+
     def card(self, name: str, others: Sequence[str]) -> dict[str, Any]:
-        """Block of a network's card: ``accuracy``, or ``comparison`` with other methods.
+        """Blocks of a network's card: its accuracy, and a comparison with other methods.
 
         Parameters
         ----------
         name : str
             The network.
         others : sequence of str
-            Methods to compare it with; none for its accuracy.
+            Methods to compare it with.
         """
         truth, own = self.errors("%"), self.errors("% of own full")
         about = {
@@ -93,23 +108,6 @@ class Accuracy:
         }
         own_title = f"percent_of_own_{self.full}_mm"
         slopes = self.slopes()
-        if others:
-            names = {"this network": name} | {other: other for other in others}
-            fields = {
-                f"{field} {mm:g} mm": {
-                    title: {
-                        "percent_of_truth": truth.loc[(field, key), mm],
-                        own_title: own.loc[(field, key), mm],
-                        "nrmse": float(self.agreement("nrmse").loc[(field, key), mm]),
-                    }
-                    for title, key in names.items()
-                }
-                for field in truth.index.unique("field")
-                for mm in REFERENCE_MM
-                if mm in truth.columns
-            }
-            iron = {title: _row(slopes.loc[key]) for title, key in names.items()}
-            return {"comparison": about | fields | {_SLOPES: iron}}
         accuracy: dict[str, Any] = about | {
             "percent_of_truth": _by_field(truth, name),
             own_title: _by_field(own, name),
@@ -122,7 +120,24 @@ class Accuracy:
             accuracy["lesions_percent_of_truth"] = {
                 f"{lesion}, {field}": _row(row) for (lesion, field), row in found.iterrows()
             }
-        return {"accuracy": accuracy}
+        if not others:
+            return {"accuracy": accuracy}
+        names = {"this network": name} | {other: other for other in others}
+        fields = {
+            f"{field} {mm:g} mm": {
+                title: {
+                    "percent_of_truth": truth.loc[(field, key), mm],
+                    own_title: own.loc[(field, key), mm],
+                    "nrmse": float(self.agreement("nrmse").loc[(field, key), mm]),
+                }
+                for title, key in names.items()
+            }
+            for field in truth.index.unique("field")
+            for mm in REFERENCE_MM
+            if mm in truth.columns
+        }
+        iron = {title: _row(slopes.loc[key]) for title, key in names.items()}
+        return {"accuracy": accuracy, "comparison": about | fields | {_SLOPES: iron}}
 
 
 def _text(table: pd.DataFrame) -> str:

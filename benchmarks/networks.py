@@ -11,9 +11,9 @@ heads of their own, in slabs centred on them, and are compared with the white ma
 Prints the error of pallidum, putamen and caudate in percent of the truth and of the same
 method at the largest coverage, how far the map of the slab is from the truth, the slope of each
 region's value when the iron of all nuclei is scaled by 0.5 to 2, and the error of lesions.
-``--card`` writes that into the card beside each file of weights: its accuracy when it is
-evaluated alone (``--classical`` with no name), else the comparison. Heads and maps are kept in
-the cache: use another for another version of the code.
+``--table`` writes every mean over the heads to a file, and ``--card`` what concerns a network
+into the card beside its weights, with the comparison unless ``--classical`` names no method.
+Heads and maps are kept in the cache: use another for another version of the code.
 """
 
 import argparse
@@ -46,6 +46,8 @@ from qsm_workflows.phantom import simulate_head
 IRON = ("thalamus", "red_nucleus", "substantia_nigra", "dentate", *REGIONS)
 FACTORS = (0.5, 1.5, 2.0)
 LESION_MM = (16.0, 32.0, 48.0, 64.0)
+LEAST_ERODED_MM = 32.0
+"""Thinnest slab that keeps a lesion when RESHARP erodes its faces."""
 NOISE = 0.0015
 """Standard deviation of the field, ppm: five echoes at 3 T with a signal-to-noise ratio of 50."""
 SIZE, B0_DIR = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
@@ -153,6 +155,12 @@ def lesion_tasks(head: Whole, seed: int, cache: Path) -> Iterator[Task]:
         for mm in LESION_MM:
             yield Task(whole.cut(mm, centre), seed, "ideal", mm, lesion=lesion)
             yield Task(local.cut(mm, centre), seed, "B+T", mm, lesion=lesion)
+            if mm >= LEAST_ERODED_MM:
+                slab = replace(whole, field=head.total_field).cut(mm, centre)
+                kept = cache / f"local{seed}_{lesion}_{mm:g}.npz"
+                yield Task(
+                    without_background(kept, slab.field, slab), seed, "T+B", mm, lesion=lesion
+                )
 
 
 def measure(task: Task, chi: np.ndarray, thickness: float) -> dict[str, float]:
@@ -222,6 +230,7 @@ def main() -> None:
     parser.add_argument("--classical", nargs="*", choices=CLASSICAL, default=list(CLASSICAL))
     parser.add_argument("--no-lesions", action="store_true")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the maps")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="every result, as TSV")
     parser.add_argument("--card", action="store_true", help="write the cards of the networks")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -235,6 +244,10 @@ def main() -> None:
     seeds = [args.seed + n for n in range(args.heads)]
     accuracy = Accuracy(evaluate(methods, seeds, args.mm, args.cache, not args.no_lesions))
     accuracy.print()
+    if args.table:
+        # Files of weights go by the name that was given for them.
+        tidy = accuracy.tidy().replace({"method": {key: key.rpartition("-")[0] for key in files}})
+        write_whole(args.table, lambda path: tidy.to_csv(path, sep="\t", index=False))
     if args.card:
         for name, path in files.items():
             write_card(path, (read_card(path) or {}) | accuracy.card(name, args.classical))
