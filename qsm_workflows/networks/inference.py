@@ -1,5 +1,6 @@
 """Running a network on a whole volume of any size, voxel size and orientation."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ..algorithms.fft import to_array, to_tensor
+from ..algorithms.fft import Shape3, to_array, to_tensor
 from ..algorithms.geometry import (
     FloatArray,
     Triple,
@@ -35,6 +36,8 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 MIRRORED = ((), (0,), (2,), (0, 2))
 """Axes that are turned over for each image of the mean; all eight gave no more."""
+
+_SMALL_TILE = 64
 
 SMALLEST_SIDE = 8
 """Voxels, on the trained grid, under which there is too little for a network to see."""
@@ -121,13 +124,12 @@ def apply_network(
     turned, turned_mask = grid.forward(field, inside)
     try:
         chi = _infer(network, turned, target, DTYPES[dtype], tile, progress)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
         raise MemoryError(
             f"{device} has too little memory for {type(network).__name__} on {grid.shape} "
-            "voxels; use dtype='bfloat16', tiles (tile=64), a thinner slab, a narrower network "
-            "or another device"
+            f"voxels; use {_less_memory(network, grid.shape, dtype, tile)}"
         ) from error
     if not np.isfinite(chi).all():
         raise ValueError(
@@ -262,5 +264,28 @@ def _infer(
     return to_array(padded_chi[crop])
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "allocate memory" in str(error)
+    )
+
+
+def _less_memory(network: InversionNetwork, shape: Shape3, dtype: str, tile: int | None) -> str:
+    """What takes less memory, as keywords and as options of the command line."""
+    ways = []
+    if dtype == "float32":
+        ways.append("dtype='bfloat16' (--dtype bfloat16)")
+    if network.halo is not None:
+        whole = _largest_piece(shape, tile or max(shape), network.halo)
+        # A tile sees as much as the whole volume where the halo is as wide.
+        if _largest_piece(shape, _SMALL_TILE, network.halo) < whole:
+            ways.append(f"tile={_SMALL_TILE} (--tile {_SMALL_TILE})")
+    return ", ".join((*ways, "a thinner slab", "a narrower network or another device (--device)"))
+
+
+def _largest_piece(shape: Shape3, tile: int, halo: int) -> int:
+    """Most voxels that a network sees at once."""
+    return max(
+        math.prod(side.stop - side.start for side in piece.outer)
+        for piece in split(shape, tile, halo)
+    )

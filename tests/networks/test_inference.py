@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.inference import apply_network, fastest_dtype
 from qsm_workflows.networks.ir2qsm import IR2QSM
@@ -19,18 +21,18 @@ from qsm_workflows.networks.xqsm import XQSM
 ISOTROPIC = (1.0, 1.0, 1.0)
 
 
-# Gives the process 100 MB more than it holds after a small volume.
+# Gives the process 200 MB more than it holds after a small volume.
 OUT_OF_MEMORY = """
-import resource
-import numpy as np
-from qsm_workflows.networks.inference import apply_network, fastest_dtype
-from qsm_workflows.networks.xqsm import XQSM
-field, network = np.ones((96, 96, 96), np.float32), XQSM(32)
-apply_network(network, field[:16, :16, :16], field[:16, :16, :16], (1, 1, 1))
+import resource, sys
+from qsm_workflows.cli.main import main
+def invert(name):
+    line = f"invert xqsm {name}.nii --mask {name}.nii --weights xqsm.safetensors --out chi.nii"
+    return main([*line.split(), "--dtype", "float32"])
+assert invert("small") == 0
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 10**8, used + 10**8))
-apply_network(network, field, field, (1, 1, 1))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 10**8, used + 2 * 10**8))
+sys.exit(invert("large"))
 """
 
 
@@ -273,7 +275,38 @@ def test_output_that_is_not_finite_is_an_error():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_out_of_memory_says_what_helps():
-    run = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
-    assert "MemoryError: cpu has too little memory for XQSM" in run.stderr
-    assert "dtype='bfloat16'" in run.stderr
+def test_out_of_memory_is_told_in_a_line(tmp_path):
+    write_checkpoint(tmp_path / "xqsm.safetensors", XQSM(32))
+    for name, side in (("small", 16), ("large", 96)):
+        image = nib.Nifti1Image(np.ones((side, side, side), np.float32), np.eye(4))
+        nib.save(image, tmp_path / f"{name}.nii")
+    run = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert run.returncode == 2
+    assert "qsm-wf: error: cpu has too little memory for XQSM on (96, 96, 96)" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "keywords", "precision", "tiles"),
+    [
+        (UNet, (96, 16, 16), {}, True, True),
+        (UNet, (96, 16, 16), {"dtype": "bfloat16"}, False, True),
+        (UNet, (96, 16, 16), {"tile": 32}, True, False),
+        # Every tile sees all of so small a volume.
+        (UNet, (64, 16, 16), {}, True, False),
+        (LPCNN, (96, 16, 16), {}, True, False),
+    ],
+)
+def test_only_what_takes_less_memory_is_advised(
+    monkeypatch, kind, shape, keywords, precision, tiles
+):
+    def allocate(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr(kind, "forward", allocate)
+    with pytest.raises(MemoryError, match="thinner slab") as error:
+        apply_network(kind(4), np.ones(shape), np.ones(shape), ISOTROPIC, **keywords)
+    assert ("dtype='bfloat16' (--dtype bfloat16)" in str(error.value)) is precision
+    assert ("tile=64 (--tile 64)" in str(error.value)) is tiles
