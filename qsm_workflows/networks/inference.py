@@ -14,6 +14,7 @@ from torch import nn
 from ..algorithms.fft import Shape3, to_array, to_tensor
 from ..algorithms.geometry import (
     FloatArray,
+    MaskArray,
     Triple,
     bounding_box,
     check_geometry,
@@ -40,7 +41,7 @@ MIRRORED = ((), (0,), (2,), (0, 2))
 _SMALL_TILE = 64
 
 SMALLEST_SIDE = 8
-"""Voxels, on the trained grid, under which there is too little for a network to see."""
+"""Voxels of the mask along an axis of the trained grid; with fewer a network sees too little."""
 
 
 def apply_network(
@@ -99,7 +100,7 @@ def apply_network(
     Raises
     ------
     ValueError
-        If an input is not valid, the volume is too thin, the device does not exist, the
+        If an input is not valid, the mask is too thin, the device does not exist, the
         network cannot work in tiles, or its output is not finite.
     MemoryError
         If the device has too little memory.
@@ -114,14 +115,10 @@ def apply_network(
         raise ValueError(f"dtype must be one of {', '.join((*DTYPES, AUTO))}, not {dtype!r}")
     x, y, z = field.shape
     grid = TrainedGrid.of((x, y, z), size, direction, trained_voxel_size)
-    if min(grid.shape) < SMALLEST_SIDE:
-        raise ValueError(
-            f"the volume has {grid.shape} voxels of {trained_voxel_size} mm: fewer than "
-            f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab"
-        )
     if tile is not None:
         tile = _check_tile(network, tile)
     turned, turned_mask = grid.forward(field, inside)
+    _check_thickness(turned_mask, trained_voxel_size)
     try:
         chi = _infer(network, turned, target, DTYPES[dtype], tile, progress)
     except (RuntimeError, MemoryError) as error:
@@ -169,6 +166,21 @@ def fastest_dtype(device: torch.device) -> str:
     except OSError:
         flags = set()
     return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"
+
+
+def _check_thickness(mask: MaskArray, voxel_size: float) -> None:
+    if not mask.any():
+        raise ValueError(
+            f"nothing is left of the mask on voxels of {voxel_size:g} mm: it is too thin for a "
+            "network; use a thicker slab, or check the mask"
+        )
+    sides = tuple(side.stop - side.start for side in bounding_box(mask))
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(
+            f"the mask spans {' × '.join(map(str, sides))} voxels of {voxel_size:g} mm: fewer than "
+            f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab, or "
+            "check the mask"
+        )
 
 
 def _check_tile(network: InversionNetwork, tile: int) -> int:

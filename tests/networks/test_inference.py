@@ -57,7 +57,15 @@ def _blobs(shape, sigma=2.0):
 
 @pytest.mark.parametrize(
     "shape",
-    [(8, 8, 8), (9, 11, 13), (17, 8, 23), (15, 31, 9), (33, 12, 10), (25, 25, 25), (8, 40, 19)],
+    [
+        (11, 12, 10),
+        (12, 13, 15),
+        (17, 12, 23),
+        (15, 31, 11),
+        (33, 14, 10),
+        (25, 25, 25),
+        (11, 40, 19),
+    ],
 )
 def test_padding_is_cropped_back_exactly(shape):
     """A network that returns its input gives back each voxel in its own place."""
@@ -70,7 +78,7 @@ def test_padding_is_cropped_back_exactly(shape):
 
 def test_padding_leaves_suitable_volumes_alone():
     network = _lively(UNet(8))
-    field, mask = _blobs((16, 24, 8))
+    field, mask = _blobs((16, 24, 12))
     with torch.inference_mode():
         direct = network(torch.from_numpy(np.where(mask, field, 0))[None, None])[0, 0].numpy()
     chi = apply_network(network, field, mask, ISOTROPIC)
@@ -242,6 +250,12 @@ def test_oblique_image_agrees_with_the_upright_one():
     assert error((0.0, -np.sin(tilt), np.cos(tilt))) > 1.3 * right
 
 
+def _part(where):
+    mask = np.zeros((16, 16, 16))
+    mask[where] = 1
+    return mask
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -251,6 +265,13 @@ def test_oblique_image_agrees_with_the_upright_one():
         ({"voxel_size": (1.0, 0.0, 1.0)}, "voxel_size"),
         ({"b0_dir": (0.0, 0.0, 2.0)}, "b0_dir"),
         ({"voxel_size": (1.0, 1.0, 0.25)}, "too thin"),
+        ({"mask": _part(np.s_[:, :, 7:9])}, r"spans 16 × 16 × 2 voxels of 1 mm.* too thin"),
+        ({"mask": _part(np.s_[4:11])}, r"spans 7 × 16 × 16 voxels of 1 mm.* too thin"),
+        ({"mask": _part(np.s_[8, 8, 8])}, r"spans 1 × 1 × 1 voxels of 1 mm.* too thin"),
+        (
+            {"mask": _part(np.s_[:, :, 8]), "voxel_size": (1.0, 1.0, 0.25)},
+            "nothing is left of the mask on voxels of 1 mm",
+        ),
         ({"dtype": "int8"}, "dtype"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"device": "cuda:99"}, "CUDA"),
@@ -265,6 +286,11 @@ def test_bad_input(changes, message):
     }
     with pytest.raises(ValueError, match=message):
         apply_network(XQSM(8), **arguments)
+
+
+def test_a_mask_of_the_smallest_thickness_is_enough():
+    field, _ = _blobs((16, 16, 16))
+    assert apply_network(XQSM(8), field, _part(np.s_[:, :, 4:12]), ISOTROPIC)[..., 4:12].any()
 
 
 def test_output_that_is_not_finite_is_an_error():
