@@ -1,5 +1,6 @@
 """Running a network on a whole volume of any size, voxel size and orientation."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,10 @@ from ..algorithms.geometry import (
 )
 from .base import InversionNetwork
 from .grid import TrainedGrid
+from .methods import resampling_warning
 from .tiles import Slices, split
+
+_logger = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]
 
@@ -63,7 +67,8 @@ def apply_network(
     voxels or the tilt of B0 demand it (see :mod:`qsm_workflows.networks.grid`), masked,
     padded with zeros on both sides to sides that the network takes, and all of it is
     undone on the way back. Empty space round the brain is left out, unless the network
-    needs the whole volume. For the memory see :mod:`qsm_workflows.networks.costs`.
+    needs the whole volume. Voxels much larger than the trained ones are warned of in the log.
+    For the memory see :mod:`qsm_workflows.networks.costs`.
 
     Parameters
     ----------
@@ -117,6 +122,8 @@ def apply_network(
     grid = TrainedGrid.of((x, y, z), size, direction, trained_voxel_size)
     if tile is not None:
         tile = _check_tile(network, tile)
+    if warning := resampling_warning(size, trained_voxel_size):
+        _logger.warning(warning)
     turned, turned_mask = grid.forward(field, inside)
     _check_thickness(turned_mask, trained_voxel_size)
     try:

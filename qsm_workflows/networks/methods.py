@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from .weights import find_weights, read_metadata, user_folder
 
 
@@ -60,6 +63,10 @@ NETWORK_METHODS: Mapping[str, NetworkMethod] = {
 """Every inversion by a network; ``xqsm`` is for weights trained elsewhere."""
 
 
+# Times its own, the largest voxel whose resampling costs a network little.
+_LARGEST_VOXEL = 1.5
+
+
 def method_key(name: str) -> str:
     """Key of a method that may be written as its authors do.
 
@@ -85,6 +92,25 @@ def find_method(name: str) -> NetworkMethod:
         raise ValueError(
             f"unknown network method {name!r}; there are {', '.join(NETWORK_METHODS)}"
         ) from None
+
+
+def resampling_warning(voxel_size: ArrayLike, trained_voxel_size: float = 1.0) -> str | None:
+    """What a user should know of voxels that are much larger than a network's; None if none is.
+
+    Parameters
+    ----------
+    voxel_size : (3,) array_like
+        Voxel edge lengths in mm.
+    trained_voxel_size : float
+        Edge of the isotropic voxels that the network was trained on, in mm.
+    """
+    largest = np.max(voxel_size)
+    if largest <= _LARGEST_VOXEL * trained_voxel_size:
+        return None
+    return (
+        f"voxels of up to {largest:g} mm are resampled to the {trained_voxel_size:g} mm that "
+        "networks are trained for: expect larger errors of them"
+    )
 
 
 def check_trained(name: str, path: Path) -> None:
