@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .weights import find_weights, read_metadata, user_folder
+from .weights import find_weights, installed_weights, read_metadata, user_folder
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,25 @@ def find_installed(name: str) -> Path:
             f"{name} has no weights: give a file, train some with `qsm-wf train`, or put them "
             f"at {user_folder() / method.installed}.safetensors (or .pth) by `qsm-wf weights "
             f"add {name} FILE`"
+        )
+    return path
+
+
+def named_weights(given: str) -> Path:
+    """Weights by their name, by the method that takes them, or by their path.
+
+    Raises
+    ------
+    ValueError
+        If there are none; the message lists the names.
+    """
+    method = NETWORK_METHODS.get(method_key(given))
+    found = find_weights(given) or (find_weights(method.installed) if method else None)
+    path = found or Path(given)
+    if not path.is_file():
+        names = ", ".join(sorted(path.stem for path in installed_weights())) or "none"
+        raise ValueError(
+            f"there are no weights {given}: give a file or a name (installed are {names})"
         )
     return path
 
