@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(given)
         arguments.command_line = shlex.join(["qsm-wf", *given])
         return arguments.func(arguments)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"qsm-wf: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        # Python's own MemoryError has no message.
+        print(f"qsm-wf: error: {str(error) or 'too little memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("qsm-wf: stopped; run the same command again to go on", file=sys.stderr)

@@ -161,8 +161,8 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="qsm-wf-") as scratch:
         try:
             outputs = interface(**inputs).run(cwd=scratch).outputs
-        # torch asserts where it was built without CUDA.
-        except (ImageFileError, AssertionError) as error:
+        # torch asserts where it was built without CUDA; a package may be installed apart.
+        except (ImageFileError, AssertionError, ModuleNotFoundError) as error:
             raise ValueError(str(error)) from None
         for name, paths in targets.items():
             made = getattr(outputs, name)

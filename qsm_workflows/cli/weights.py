@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qsm_workflows.networks.methods import NETWORK_METHODS, find_method, method_key
+from qsm_workflows.networks.methods import (
+    NETWORK_METHODS,
+    find_method,
+    method_key,
+    named_weights,
+)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,7 +26,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     show = actions.add_parser("show", help="show a card", description="Show the card of weights.")
     show.set_defaults(func=_show)
-    show.add_argument("name", help="as `qsm-wf weights` lists it, or a file")
+    show.add_argument("name", help="as `qsm-wf weights` lists it, a method, or a file")
     add = actions.add_parser(
         "add",
         help="install a file",
@@ -40,27 +45,38 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _list(args: argparse.Namespace) -> int:
-    from qsm_workflows.networks.cards import installed_weights
-    from qsm_workflows.networks.weights import package_folder, user_folder
+    from qsm_workflows.networks.weights import installed_weights, package_folder, user_folder
 
     found = list(installed_weights())
-    for weights in found:
-        about = weights.card or {"architecture": "no card"}
-        width = f" of width {about['width']}" if "width" in about else ""
-        megabytes = weights.path.stat().st_size / 2**20
-        print(
-            f"{weights.name}: {about['architecture']}{width}, {megabytes:.1f} MiB, {weights.path}"
-        )
+    for path in found:
+        megabytes = path.stat().st_size / 2**20
+        print(f"{path.stem}: {_summary(path)}, {megabytes:.1f} MiB, {path}")
     if not found:
         print(f"no weights in {user_folder()} or {package_folder()}; see `qsm-wf weights add`")
     return 0
 
 
+def _summary(path: Path) -> str:
+    """What the card of a file of weights says of the network, in a few words."""
+    from qsm_workflows.networks.cards import read_card
+
+    try:
+        card = read_card(path)
+    except ValueError as error:
+        return f"bad card: {error}"
+    if card is None:
+        return "no card"
+    if "architecture" not in card:
+        return "bad card: it names no architecture"
+    width = f" of width {card['width']}" if "width" in card else ""
+    return f"{card['architecture']}{width}"
+
+
 def _show(args: argparse.Namespace) -> int:
     from qsm_workflows.networks.cards import check_card, read_card
-    from qsm_workflows.networks.weights import find_weights, sha256
+    from qsm_workflows.networks.weights import sha256
 
-    path = find_weights(args.name) or Path(args.name)
+    path = named_weights(args.name)
     digest = sha256(path)
     check_card(path, digest)
     card = read_card(path) or {"sha256": digest}
@@ -102,12 +118,12 @@ def _add(args: argparse.Namespace) -> int:
         if other != target:
             other.unlink(missing_ok=True)
     card_path(target).unlink(missing_ok=True)
-    card = read_card(args.file) or {
-        "method": args.method,
+    about = {
+        "method": checkpoint.metadata.get("method", args.method),
         "architecture": checkpoint.architecture,
         "width": checkpoint.network.width,
         "voxel_size": checkpoint.voxel_size,
     }
-    write_card(target, card)
+    write_card(target, (read_card(args.file) or {}) | about)
     print(f"{target}: {checkpoint.architecture} of width {checkpoint.network.width}")
     return 0

@@ -4,39 +4,13 @@ Imports no torch.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qsm_workflows.files import write_whole
 
 from . import weights
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A file of weights that the package finds by its name."""
-
-    path: Path
-    card: Mapping[str, Any]
-    """Empty when there is none."""
-
-    @property
-    def name(self) -> str:
-        """By which it is asked for."""
-        return self.path.stem
-
-
-def installed_weights() -> Iterator[Installed]:
-    """Weights of the user and of the package; of one name only those that are used."""
-    seen = set()
-    for folder in (weights.user_folder(), weights.package_folder()):
-        for suffix in weights.SUFFIXES:
-            for path in sorted(folder.glob(f"*{suffix}")):
-                if path.stem not in seen:
-                    seen.add(path.stem)
-                    yield Installed(path, read_card(path) or {})
 
 
 def card_path(path: Path) -> Path:
@@ -47,10 +21,13 @@ def card_path(path: Path) -> Path:
 def read_card(path: Path) -> dict[str, Any] | None:
     """Card of a file of weights, or None if it has none.
 
+    A card is known by the SHA-256 in it: whoever trained a network may have put a JSON file
+    of another kind beside it.
+
     Raises
     ------
     ValueError
-        If the card is no JSON object.
+        If the file that should be the card is no JSON.
     """
     file = card_path(path)
     try:
@@ -58,10 +35,10 @@ def read_card(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read the card {file}: {error}") from error
-    if not isinstance(card, dict):
-        raise ValueError(f"the card {file} must hold a JSON object")
-    return card
+        raise ValueError(
+            f"cannot read the card {file} ({error}); mend it, or move it away"
+        ) from error
+    return card if isinstance(card, dict) and "sha256" in card else None
 
 
 def write_card(path: Path, content: Mapping[str, Any]) -> None:
@@ -86,7 +63,7 @@ def check_card(path: Path, sha256: str) -> None:
         If the card names another hash.
     """
     card = read_card(path)
-    if card is not None and card.get("sha256", sha256) != sha256:
+    if card is not None and card["sha256"] != sha256:
         raise ValueError(
             f"{path} has SHA-256 {sha256}, but its card {card_path(path).name} says "
             f"{card['sha256']}: the file is damaged or was exchanged; install it again, or "

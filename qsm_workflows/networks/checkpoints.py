@@ -254,7 +254,15 @@ def _load(network: nn.Module, path: Path, state: StateDict) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:4])
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        advice = ""
+        if isinstance(network, LPCNN) and {"chi_mean", "chi_std"} - state.keys():
+            advice = (
+                ". LPCNN's authors keep the mean and the standard deviation of χ, in ppm, in "
+                "train_gt_mean.npy and train_gt_std.npy: add them to the state dict as the "
+                "scalar tensors chi_mean and chi_std, and save it again with torch.save"
+            )
         raise ValueError(
-            f"{path} does not fit {type(network).__name__} of width {network.width}: {shown}{more}"
+            f"{path} does not fit {type(network).__name__} of width {network.width}: "
+            f"{shown}{more}{advice}"
         )
     network.load_state_dict(state)

@@ -1,5 +1,7 @@
 """Running a network on a whole volume of any size, voxel size and orientation."""
 
+import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ..algorithms.fft import to_array, to_tensor
+from ..algorithms.fft import Shape3, to_array, to_tensor
 from ..algorithms.geometry import (
     FloatArray,
+    MaskArray,
     Triple,
     bounding_box,
     check_geometry,
@@ -21,7 +24,10 @@ from ..algorithms.geometry import (
 )
 from .base import InversionNetwork
 from .grid import TrainedGrid
+from .methods import resampling_warning
 from .tiles import Slices, split
+
+_logger = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]
 
@@ -36,8 +42,10 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 MIRRORED = ((), (0,), (2,), (0, 2))
 """Axes that are turned over for each image of the mean; all eight gave no more."""
 
+_SMALL_TILE = 64
+
 SMALLEST_SIDE = 8
-"""Voxels, on the trained grid, under which there is too little for a network to see."""
+"""Voxels of the mask along an axis of the trained grid; with fewer a network sees too little."""
 
 
 def apply_network(
@@ -59,7 +67,8 @@ def apply_network(
     voxels or the tilt of B0 demand it (see :mod:`qsm_workflows.networks.grid`), masked,
     padded with zeros on both sides to sides that the network takes, and all of it is
     undone on the way back. Empty space round the brain is left out, unless the network
-    needs the whole volume. For the memory see :mod:`qsm_workflows.networks.costs`.
+    needs the whole volume. Voxels much larger than the trained ones are warned of in the log.
+    For the memory see :mod:`qsm_workflows.networks.costs`.
 
     Parameters
     ----------
@@ -96,7 +105,7 @@ def apply_network(
     Raises
     ------
     ValueError
-        If an input is not valid, the volume is too thin, the device does not exist, the
+        If an input is not valid, the mask is too thin, the device does not exist, the
         network cannot work in tiles, or its output is not finite.
     MemoryError
         If the device has too little memory.
@@ -111,23 +120,20 @@ def apply_network(
         raise ValueError(f"dtype must be one of {', '.join((*DTYPES, AUTO))}, not {dtype!r}")
     x, y, z = field.shape
     grid = TrainedGrid.of((x, y, z), size, direction, trained_voxel_size)
-    if min(grid.shape) < SMALLEST_SIDE:
-        raise ValueError(
-            f"the volume has {grid.shape} voxels of {trained_voxel_size} mm: fewer than "
-            f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab"
-        )
     if tile is not None:
         tile = _check_tile(network, tile)
+    if warning := resampling_warning(size, trained_voxel_size):
+        _logger.warning(warning)
     turned, turned_mask = grid.forward(field, inside)
+    _check_thickness(turned_mask, trained_voxel_size)
     try:
         chi = _infer(network, turned, target, DTYPES[dtype], tile, progress)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
         raise MemoryError(
             f"{device} has too little memory for {type(network).__name__} on {grid.shape} "
-            "voxels; use dtype='bfloat16', tiles (tile=64), a thinner slab, a narrower network "
-            "or another device"
+            f"voxels; use {_less_memory(network, grid.shape, dtype, tile)}"
         ) from error
     if not np.isfinite(chi).all():
         raise ValueError(
@@ -167,6 +173,21 @@ def fastest_dtype(device: torch.device) -> str:
     except OSError:
         flags = set()
     return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"
+
+
+def _check_thickness(mask: MaskArray, voxel_size: float) -> None:
+    if not mask.any():
+        raise ValueError(
+            f"nothing is left of the mask on voxels of {voxel_size:g} mm: it is too thin for a "
+            "network; use a thicker slab, or check the mask"
+        )
+    sides = tuple(side.stop - side.start for side in bounding_box(mask))
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(
+            f"the mask spans {' × '.join(map(str, sides))} voxels of {voxel_size:g} mm: fewer than "
+            f"{SMALLEST_SIDE} along an axis is too thin for a network; use a thicker slab, or "
+            "check the mask"
+        )
 
 
 def _check_tile(network: InversionNetwork, tile: int) -> int:
@@ -262,5 +283,28 @@ def _infer(
     return to_array(padded_chi[crop])
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "allocate memory" in str(error)
+    )
+
+
+def _less_memory(network: InversionNetwork, shape: Shape3, dtype: str, tile: int | None) -> str:
+    """What takes less memory, as keywords and as options of the command line."""
+    ways = []
+    if dtype == "float32":
+        ways.append("dtype='bfloat16' (--dtype bfloat16)")
+    if network.halo is not None:
+        whole = _largest_piece(shape, tile or max(shape), network.halo)
+        # A tile sees as much as the whole volume where the halo is as wide.
+        if _largest_piece(shape, _SMALL_TILE, network.halo) < whole:
+            ways.append(f"tile={_SMALL_TILE} (--tile {_SMALL_TILE})")
+    return ", ".join((*ways, "a thinner slab", "a narrower network or another device (--device)"))
+
+
+def _largest_piece(shape: Shape3, tile: int, halo: int) -> int:
+    """Most voxels that a network sees at once."""
+    return max(
+        math.prod(side.stop - side.start for side in piece.outer)
+        for piece in split(shape, tile, halo)
+    )

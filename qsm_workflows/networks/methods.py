@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .weights import find_weights, read_metadata, user_folder
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .weights import find_weights, installed_weights, read_metadata, user_folder
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ NETWORK_METHODS: Mapping[str, NetworkMethod] = {
 """Every inversion by a network; ``xqsm`` is for weights trained elsewhere."""
 
 
+# Times its own, the largest voxel whose resampling costs a network little.
+_LARGEST_VOXEL = 1.5
+
+
 def method_key(name: str) -> str:
     """Key of a method that may be written as its authors do.
 
@@ -87,6 +94,25 @@ def find_method(name: str) -> NetworkMethod:
         ) from None
 
 
+def resampling_warning(voxel_size: ArrayLike, trained_voxel_size: float = 1.0) -> str | None:
+    """What a user should know of voxels that are much larger than a network's; None if none is.
+
+    Parameters
+    ----------
+    voxel_size : (3,) array_like
+        Voxel edge lengths in mm.
+    trained_voxel_size : float
+        Edge of the isotropic voxels that the network was trained on, in mm.
+    """
+    largest = np.max(voxel_size)
+    if largest <= _LARGEST_VOXEL * trained_voxel_size:
+        return None
+    return (
+        f"voxels of up to {largest:g} mm are resampled to the {trained_voxel_size:g} mm that "
+        "networks are trained for: expect larger errors of them"
+    )
+
+
 def check_trained(name: str, path: Path) -> None:
     """Refuse a file that says it was trained for something else, without loading it."""
     find_method(name).check_metadata(path, read_metadata(path))
@@ -107,6 +133,25 @@ def find_installed(name: str) -> Path:
             f"{name} has no weights: give a file, train some with `qsm-wf train`, or put them "
             f"at {user_folder() / method.installed}.safetensors (or .pth) by `qsm-wf weights "
             f"add {name} FILE`"
+        )
+    return path
+
+
+def named_weights(given: str) -> Path:
+    """Weights by their name, by the method that takes them, or by their path.
+
+    Raises
+    ------
+    ValueError
+        If there are none; the message lists the names.
+    """
+    method = NETWORK_METHODS.get(method_key(given))
+    found = find_weights(given) or (find_weights(method.installed) if method else None)
+    path = found or Path(given)
+    if not path.is_file():
+        names = ", ".join(sorted(path.stem for path in installed_weights())) or "none"
+        raise ValueError(
+            f"there are no weights {given}: give a file or a name (installed are {names})"
         )
     return path
 

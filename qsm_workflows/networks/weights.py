@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def find_weights(name: str) -> Path | None:
         for suffix in SUFFIXES
     )
     return next((path for path in candidates if path.is_file()), None)
+
+
+def installed_weights() -> Iterator[Path]:
+    """Weights of the user and of the package; of one name only those that are used."""
+    seen = set()
+    for folder in (user_folder(), package_folder()):
+        for suffix in SUFFIXES:
+            for path in sorted(folder.glob(f"*{suffix}")):
+                if path.stem not in seen:
+                    seen.add(path.stem)
+                    yield path
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -11,16 +11,13 @@ from qsm_workflows.algorithms.geometry import voxel_size
 from qsm_workflows.algorithms.regions import Region
 from qsm_workflows.bids.companions import Companions
 from qsm_workflows.bids.index import Scan
+from qsm_workflows.networks.methods import resampling_warning
 
 from .config import Coverage, StudyConfig
 from .methods import METHODS
 
 DEEP_GREY = ("caudate", "pallidum", "putamen")
 """Structures whose extent along the slab axis is 100 % of coverage."""
-
-
-# Largest voxel, in mm, from which resampling to 1 mm still loses little.
-_NETWORK_VOXEL = 1.5
 
 
 @dataclass(frozen=True)
@@ -131,11 +128,8 @@ def plan_scan(
             "which changes with coverage"
         )
     networks = [name for name in config.methods if METHODS[name].is_network]
-    if networks and max(voxel_size(affine)) > _NETWORK_VOXEL:
-        warnings.append(
-            f"voxels of up to {max(voxel_size(affine)):g} mm are resampled to the 1 mm that "
-            f"networks are trained for ({', '.join(networks)}): expect larger errors of them"
-        )
+    if networks and (warning := resampling_warning(voxel_size(affine))):
+        warnings.append(f"{warning} ({', '.join(networks)})")
     coverages = [coverage for coverage in config.coverages if not coverage.is_full]
     slabs = {}
     centre = config.centre

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -315,6 +316,25 @@ def test_bad_input_is_told_and_nothing_is_written(head, capsys, line, message):
     assert message in error
     assert "Traceback" not in error
     assert sorted(head.iterdir()) == before
+
+
+def test_a_package_that_is_installed_apart_is_named(head, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepbet", None)
+    assert run("mask deepbet mag1.nii --out m.nii") == 2
+    assert "pip install qsm-workflows[deepbet]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(MemoryError(), "too little memory"), (MemoryError("of 3 GB"), "of 3 GB")],
+)
+def test_too_little_memory_is_an_error_like_others(head, capsys, monkeypatch, error, message):
+    def run_out(_):
+        raise error
+
+    monkeypatch.setattr("qsm_workflows.interfaces._images.load", run_out)
+    assert run(f"{INVERT} --out x.nii") == 2
+    assert f"qsm-wf: error: {message}" in capsys.readouterr().err
 
 
 def test_an_existing_output_survives_a_failure(head):

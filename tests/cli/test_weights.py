@@ -48,6 +48,60 @@ def test_weights_without_a_card_get_one(weights, user_folder):
     assert card["sha256"] == sha256(weights)
 
 
+@pytest.mark.parametrize("other", ['{"epochs": 100}', "[1, 2]"])
+def test_json_of_another_kind_beside_weights_is_no_card(weights, user_folder, capsys, other):
+    weights.with_suffix(".json").write_text(other)
+    assert main(["weights", "add", "xqsm", str(weights)]) == 0
+    card = read_card(user_folder / "xqsm.safetensors")
+    assert card == {
+        "method": "xqsm",
+        "architecture": "lite",
+        "width": 2,
+        "voxel_size": 1.0,
+        "sha256": sha256(weights),
+    }
+    assert main(["weights"]) == 0
+    assert "xqsm: lite of width 2" in capsys.readouterr().out
+
+
+def test_what_the_file_says_of_itself_goes_before_its_card(weights, user_folder):
+    write_card(weights, {"architecture": "unet", "width": 64, "licence": "mine alone"})
+    assert main(["weights", "add", "xqsm", str(weights)]) == 0
+    card = read_card(user_folder / "xqsm.safetensors")
+    assert (card["architecture"], card["width"], card["licence"]) == ("lite", 2, "mine alone")
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('{"architecture": "li', "xqsm: bad card: cannot read the card"),
+        ('{"epochs": 100, "sha256": "0"}', "xqsm: bad card: it names no architecture"),
+        ('{"epochs": 100}', "xqsm: no card"),
+    ],
+)
+def test_a_bad_card_is_marked_and_the_rest_listed(weights, user_folder, capsys, text, row):
+    user_folder.mkdir()
+    weights.rename(user_folder / "xqsm.safetensors")
+    (user_folder / "xqsm.json").write_text(text)
+    assert main(["weights"]) == 0
+    listed = capsys.readouterr().out
+    assert row in listed
+    assert "xqsm-individual: lite of width 32" in listed
+
+
+@pytest.mark.parametrize("name", ["xqsm-individual", "xqsmindividual", "xQSM-Individual"])
+def test_weights_are_shown_by_the_name_of_their_method_too(user_folder, capsys, name):
+    assert main(["weights", "show", name]) == 0
+    assert "xqsm-individual.safetensors" in capsys.readouterr().out
+
+
+def test_unknown_weights_are_told_with_the_known_names(weights, user_folder, capsys):
+    assert main(["weights", "show", "qsmnet"]) == 2
+    error = capsys.readouterr().err
+    assert "there are no weights qsmnet: give a file or a name" in error
+    assert "(installed are deepqsm, xqsm-cropped, xqsm-individual)" in error
+
+
 def test_weights_for_another_method_are_not_added(weights, user_folder, capsys):
     assert main(["weights", "add", "DeepQSM", str(weights)]) == 2
     assert "trained for xqsm" in capsys.readouterr().err

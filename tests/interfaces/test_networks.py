@@ -42,6 +42,18 @@ def test_xqsm_node_writes_a_map_on_the_grid_of_the_field(tmp_path, images, xqsm_
     np.testing.assert_allclose(result.get_fdata(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("voxels", "warned"),
+    [((1.5, 1.5, 1.5), ""), ((1.5, 1.5, 2), "voxels of up to 2 mm are resampled")],
+)
+def test_coarse_voxels_are_warned_of(tmp_path, images, xqsm_weights, caplog, voxels, warned):
+    for path in images.values():
+        nib.save(nib.Nifti1Image(nib.load(path).get_fdata(), np.diag([*voxels, 1])), path)
+    Node(XQSM(**images, weights=xqsm_weights), "xqsm", base_dir=tmp_path).run()
+    assert warned in caplog.text
+    assert ("resampled" in caplog.text) == bool(warned)
+
+
 def test_order_of_the_axes_does_not_matter(tmp_path, images):
     """A network that favours directions sees the same head, however its axes are stored."""
     field, mask = (nib.load(images[name]) for name in ("in_file", "mask"))

@@ -86,8 +86,12 @@ def test_original_lpcnn_lacks_the_scale_of_chi(tmp_path):
     path = tmp_path / "lpcnn.pth"
     state = LPCNN(8).state_dict()
     torch.save({k: v for k, v in state.items() if not k.startswith("chi_")}, path)
-    with pytest.raises(ValueError, match=r"chi_mean is missing; chi_std is missing"):
+    with pytest.raises(
+        ValueError, match=r"chi_mean is missing; chi_std is missing\..* add them to the state dict"
+    ):
         read_checkpoint(path)
+    torch.save(state | {"chi_mean": torch.tensor(0.01), "chi_std": torch.tensor(0.03)}, path)
+    assert read_checkpoint(path).network.chi_std == 0.03
 
 
 def test_missing_file(tmp_path):

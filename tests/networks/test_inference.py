@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.deepqsm import DeepQSM
 from qsm_workflows.networks.inference import apply_network, fastest_dtype
 from qsm_workflows.networks.ir2qsm import IR2QSM
@@ -19,18 +21,18 @@ from qsm_workflows.networks.xqsm import XQSM
 ISOTROPIC = (1.0, 1.0, 1.0)
 
 
-# Gives the process 100 MB more than it holds after a small volume.
+# Gives the process 200 MB more than it holds after a small volume.
 OUT_OF_MEMORY = """
-import resource
-import numpy as np
-from qsm_workflows.networks.inference import apply_network, fastest_dtype
-from qsm_workflows.networks.xqsm import XQSM
-field, network = np.ones((96, 96, 96), np.float32), XQSM(32)
-apply_network(network, field[:16, :16, :16], field[:16, :16, :16], (1, 1, 1))
+import resource, sys
+from qsm_workflows.cli.main import main
+def invert(name):
+    line = f"invert xqsm {name}.nii --mask {name}.nii --weights xqsm.safetensors --out chi.nii"
+    return main([*line.split(), "--dtype", "float32"])
+assert invert("small") == 0
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 10**8, used + 10**8))
-apply_network(network, field, field, (1, 1, 1))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 10**8, used + 2 * 10**8))
+sys.exit(invert("large"))
 """
 
 
@@ -55,7 +57,15 @@ def _blobs(shape, sigma=2.0):
 
 @pytest.mark.parametrize(
     "shape",
-    [(8, 8, 8), (9, 11, 13), (17, 8, 23), (15, 31, 9), (33, 12, 10), (25, 25, 25), (8, 40, 19)],
+    [
+        (11, 12, 10),
+        (12, 13, 15),
+        (17, 12, 23),
+        (15, 31, 11),
+        (33, 14, 10),
+        (25, 25, 25),
+        (11, 40, 19),
+    ],
 )
 def test_padding_is_cropped_back_exactly(shape):
     """A network that returns its input gives back each voxel in its own place."""
@@ -68,7 +78,7 @@ def test_padding_is_cropped_back_exactly(shape):
 
 def test_padding_leaves_suitable_volumes_alone():
     network = _lively(UNet(8))
-    field, mask = _blobs((16, 24, 8))
+    field, mask = _blobs((16, 24, 12))
     with torch.inference_mode():
         direct = network(torch.from_numpy(np.where(mask, field, 0))[None, None])[0, 0].numpy()
     chi = apply_network(network, field, mask, ISOTROPIC)
@@ -240,6 +250,12 @@ def test_oblique_image_agrees_with_the_upright_one():
     assert error((0.0, -np.sin(tilt), np.cos(tilt))) > 1.3 * right
 
 
+def _part(where):
+    mask = np.zeros((16, 16, 16))
+    mask[where] = 1
+    return mask
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -249,6 +265,13 @@ def test_oblique_image_agrees_with_the_upright_one():
         ({"voxel_size": (1.0, 0.0, 1.0)}, "voxel_size"),
         ({"b0_dir": (0.0, 0.0, 2.0)}, "b0_dir"),
         ({"voxel_size": (1.0, 1.0, 0.25)}, "too thin"),
+        ({"mask": _part(np.s_[:, :, 7:9])}, r"spans 16 × 16 × 2 voxels of 1 mm.* too thin"),
+        ({"mask": _part(np.s_[4:11])}, r"spans 7 × 16 × 16 voxels of 1 mm.* too thin"),
+        ({"mask": _part(np.s_[8, 8, 8])}, r"spans 1 × 1 × 1 voxels of 1 mm.* too thin"),
+        (
+            {"mask": _part(np.s_[:, :, 8]), "voxel_size": (1.0, 1.0, 0.25)},
+            "nothing is left of the mask on voxels of 1 mm",
+        ),
         ({"dtype": "int8"}, "dtype"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"device": "cuda:99"}, "CUDA"),
@@ -265,6 +288,11 @@ def test_bad_input(changes, message):
         apply_network(XQSM(8), **arguments)
 
 
+def test_a_mask_of_the_smallest_thickness_is_enough():
+    field, _ = _blobs((16, 16, 16))
+    assert apply_network(XQSM(8), field, _part(np.s_[:, :, 4:12]), ISOTROPIC)[..., 4:12].any()
+
+
 def test_output_that_is_not_finite_is_an_error():
     network = XQSM(8)
     network.FinalOct.FinalConv.bias.data.fill_(float("nan"))
@@ -273,7 +301,38 @@ def test_output_that_is_not_finite_is_an_error():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_out_of_memory_says_what_helps():
-    run = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
-    assert "MemoryError: cpu has too little memory for XQSM" in run.stderr
-    assert "dtype='bfloat16'" in run.stderr
+def test_out_of_memory_is_told_in_a_line(tmp_path):
+    write_checkpoint(tmp_path / "xqsm.safetensors", XQSM(32))
+    for name, side in (("small", 16), ("large", 96)):
+        image = nib.Nifti1Image(np.ones((side, side, side), np.float32), np.eye(4))
+        nib.save(image, tmp_path / f"{name}.nii")
+    run = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert run.returncode == 2
+    assert "qsm-wf: error: cpu has too little memory for XQSM on (96, 96, 96)" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "keywords", "precision", "tiles"),
+    [
+        (UNet, (96, 16, 16), {}, True, True),
+        (UNet, (96, 16, 16), {"dtype": "bfloat16"}, False, True),
+        (UNet, (96, 16, 16), {"tile": 32}, True, False),
+        # Every tile sees all of so small a volume.
+        (UNet, (64, 16, 16), {}, True, False),
+        (LPCNN, (96, 16, 16), {}, True, False),
+    ],
+)
+def test_only_what_takes_less_memory_is_advised(
+    monkeypatch, kind, shape, keywords, precision, tiles
+):
+    def allocate(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr(kind, "forward", allocate)
+    with pytest.raises(MemoryError, match="thinner slab") as error:
+        apply_network(kind(4), np.ones(shape), np.ones(shape), ISOTROPIC, **keywords)
+    assert ("dtype='bfloat16' (--dtype bfloat16)" in str(error.value)) is precision
+    assert ("tile=64 (--tile 64)" in str(error.value)) is tiles
