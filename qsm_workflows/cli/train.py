@@ -84,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
     from qsm_workflows.networks.inference import check_device
     from qsm_workflows.networks.weights import find_weights
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
-    from qsm_workflows.training.loop import check_start, train
+    from qsm_workflows.training.loop import check_patches, check_start, train
     from qsm_workflows.training.pool import make_pool
 
     if not args.minutes > 0:
@@ -100,6 +100,7 @@ def main(args: argparse.Namespace) -> int:
         )
     started = time.monotonic()
     config = TrainingConfig.read(path)
+    check_patches(config)
     start = None
     if args.start:
         start = read_checkpoint(find_weights(args.start) or Path(args.start), config.method)

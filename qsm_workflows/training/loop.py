@@ -76,10 +76,11 @@ def train(
     Raises
     ------
     ValueError
-        If `start` is of another network than the configuration's, or the run in `folder`
-        began otherwise.
+        If the network cannot take the patches, `start` is of another network than the
+        configuration's, or the run in `folder` began otherwise.
     """
     deadline = time.monotonic() + 60 * minutes
+    check_patches(config)
     torch.manual_seed(config.seed)
     if start is None:
         network = ARCHITECTURES[config.architecture].network(config.width)
@@ -117,6 +118,23 @@ def train(
     save_state(folder, network, optimiser, progress)
     metrics.plot()
     return network.eval(), progress
+
+
+def check_patches(config: TrainingConfig) -> None:
+    """Refuse patches whose sides the network cannot take.
+
+    Raises
+    ------
+    ValueError
+        The message says which sides it can.
+    """
+    multiple = ARCHITECTURES[config.architecture].network.multiple
+    for patch in config.patches:
+        if any(n % multiple for n in patch):
+            raise ValueError(
+                f"patches has {list(patch)}, but {config.architecture} takes sides that are "
+                f"multiples of {multiple} only, such as {[n + -n % multiple for n in patch]}"
+            )
 
 
 def check_start(config: TrainingConfig, start: Checkpoint) -> None:

@@ -54,3 +54,13 @@ def test_weights_that_do_not_fit_are_refused_before_volumes_are_made(config, tmp
     assert main(["train", str(config), "--out", str(out), "--start", "deepqsm"]) == 2
     assert "of lite, width 32, but the configuration is of unet" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_made(
+    config, tmp_path, capsys
+):
+    config.write_text(config.read_text().replace("[[16, 16, 16]]", "[[16, 10, 16]]"))
+    out = tmp_path / "run"
+    assert main(["train", str(config), "--out", str(out)]) == 2
+    assert "multiples of 4 only, such as [16, 12, 16]" in capsys.readouterr().err
+    assert not out.exists()
