@@ -1,7 +1,9 @@
 """What a training run is made of, read from a TOML file."""
 
+import json
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -127,6 +129,25 @@ class TrainingConfig:
         if missing := sorted(required - values.keys()):
             raise ValueError(f"{path} lacks {', '.join(missing)}")
         return cls(**values)
+
+    def as_json(self) -> dict[str, Any]:
+        """Every key with its value, as JSON gives them back: lists instead of tuples."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say which of the entries that both have are others; nothing if none is.
+
+    Examples
+    --------
+    >>> differences({"seed": 1, "steps": 20, "pool": 4}, {"seed": 2, "steps": 10, "pool": 4})
+    'seed is 1, not 2; steps is 20, not 10'
+    """
+    return "; ".join(
+        f"{name} is {found[name]}, not {wanted[name]}"
+        for name in wanted
+        if name in found and found[name] != wanted[name]
+    )
 
 
 _EXAMPLES = {
