@@ -39,27 +39,6 @@ def test_cropped_field_holds_the_sources_outside(config, tmp_path):
     assert rest.diff(dim=2).norm() < 0.5 * rough.diff(dim=2).norm()
 
 
-def test_volumes_do_not_depend_on_how_many_make_them(config, pool, tmp_path):
-    together = make_pool(tmp_path, config, workers=2)
-    np.testing.assert_array_equal(together.chi, pool.chi)
-    np.testing.assert_array_equal(together.mask, pool.mask)
-    assert together.chi.std() > 0
-
-
-def test_fields_are_added_to_a_pool_that_has_none(config, tmp_path):
-    first = make_pool(tmp_path, config)
-    assert first.field is None
-    second = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
-    np.testing.assert_array_equal(first.chi, second.chi)
-    assert second.field is not None
-
-
-def test_pool_of_another_kind_is_refused(config, tmp_path):
-    make_pool(tmp_path, config)
-    with pytest.raises(ValueError, match="holds other volumes"):
-        make_pool(tmp_path, dataclasses.replace(config, seed=99))
-
-
 def test_patches_are_mirrored_with_their_fields(config, tmp_path):
     """Patches as large as the volume have one place, so that only the eight flips are left."""
     pool = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
