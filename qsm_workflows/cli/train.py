@@ -86,6 +86,7 @@ def main(args: argparse.Namespace) -> int:
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
     from qsm_workflows.training.loop import check_patches, check_start, train
     from qsm_workflows.training.pool import make_pool
+    from qsm_workflows.training.state import check_state
 
     if not args.minutes > 0:
         raise ValueError(f"--minutes must be positive, not {args.minutes}")
@@ -101,6 +102,7 @@ def main(args: argparse.Namespace) -> int:
     started = time.monotonic()
     config = TrainingConfig.read(path)
     check_patches(config)
+    check_state(args.out, config)
     start = None
     if args.start:
         start = read_checkpoint(find_weights(args.start) or Path(args.start), config.method)

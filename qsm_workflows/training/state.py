@@ -84,9 +84,30 @@ def load_state(
     ValueError
         If the state is of another configuration or network, or damaged.
     """
+    progress, source = _read_record(folder, config)
+    if progress.step:
+        with _refusing(folder):
+            network.load_state_dict(_load_parts(source, "weights"))
+            _restore(optimiser, _load_parts(source, "optimiser"))
+    return progress
+
+
+def check_state(folder: Path, config: TrainingConfig) -> None:
+    """Refuse a folder whose run is of another configuration, before anything is done.
+
+    Raises
+    ------
+    ValueError
+        The message names the keys that differ.
+    """
+    _read_record(folder, config)
+
+
+def _read_record(folder: Path, config: TrainingConfig) -> tuple[Progress, Path]:
+    """How far the run in a folder has come, and where its tensors are."""
     record_file = folder / "state.json"
     if not record_file.exists():
-        return Progress()
+        return Progress(), folder
     with _refusing(folder):
         record = json.loads(record_file.read_text())
         source = folder / record.pop("folder")
@@ -94,16 +115,13 @@ def load_state(
         saved = record.pop("config", {})
         progress = Progress(**record)
     if progress.step == 0:
-        return Progress()
+        return Progress(), folder
     if other := differences(saved, config.as_json()):
         raise ValueError(
             f"the run in {folder} has another configuration ({other}); go on with that one, or "
             "use another folder"
         )
-    with _refusing(folder):
-        network.load_state_dict(_load_parts(source, "weights"))
-        _restore(optimiser, _load_parts(source, "optimiser"))
-    return progress
+    return progress, source
 
 
 @contextmanager

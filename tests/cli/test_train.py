@@ -110,3 +110,12 @@ def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_mad
     assert main(["train", str(config), "--out", str(out)]) == 2
     assert "multiples of 4 only, such as [16, 12, 16]" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_another_configuration_is_refused_before_volumes_are_made(config, tmp_path, capsys):
+    command = ["train", str(config), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    config.write_text(config.read_text() + "seed = 5\n")
+    assert main([*command, "--pool", str(tmp_path / "other")]) == 2
+    assert "another configuration (seed is 0, not 5)" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
