@@ -81,11 +81,12 @@ def main(args: argparse.Namespace) -> int:
 
     from qsm_workflows.networks.cards import write_card
     from qsm_workflows.networks.checkpoints import read_checkpoint, write_checkpoint
-    from qsm_workflows.networks.inference import check_device
-    from qsm_workflows.networks.weights import find_weights
+    from qsm_workflows.networks.inference import check_device, is_out_of_memory
+    from qsm_workflows.networks.methods import named_weights
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
-    from qsm_workflows.training.loop import check_start, train
+    from qsm_workflows.training.loop import check_patches, check_start, train
     from qsm_workflows.training.pool import make_pool
+    from qsm_workflows.training.state import check_state
 
     if not args.minutes > 0:
         raise ValueError(f"--minutes must be positive, not {args.minutes}")
@@ -100,27 +101,47 @@ def main(args: argparse.Namespace) -> int:
         )
     started = time.monotonic()
     config = TrainingConfig.read(path)
+    check_patches(config)
+    check_state(args.out, config)
     start = None
     if args.start:
-        start = read_checkpoint(find_weights(args.start) or Path(args.start), config.method)
+        start = read_checkpoint(named_weights(args.start), config.method)
         check_start(config, start)
     check_device(args.device)
     torch.set_num_threads(args.threads)
     # Numbers so small that the processor needs a hundred times as long for them.
     torch.set_flush_denormal(True)
-    pool = make_pool(
-        args.pool or args.out / "pool", config, args.anatomy, workers=args.workers, progress=True
-    )
-    minutes = args.minutes - (time.monotonic() - started) / 60
-    network, progress = train(
-        config,
-        pool,
-        args.out,
-        start=start,
-        minutes=minutes,
-        device=args.device,
-        report=_report,
-    )
+    try:
+        pool = make_pool(
+            args.pool or args.out / "pool",
+            config,
+            args.anatomy,
+            minutes=args.minutes - (time.monotonic() - started) / 60,
+            workers=args.workers,
+            progress=True,
+        )
+    except TimeoutError as stopped:
+        _report(f"{stopped}; the same command goes on")
+        return 0
+    try:
+        network, progress = train(
+            config,
+            pool,
+            args.out,
+            start=start,
+            minutes=args.minutes - (time.monotonic() - started) / 60,
+            device=args.device,
+            report=_report,
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RuntimeError(
+            f"{args.device} has too little memory to train {config.architecture} of width "
+            f"{config.width} with {config.batch} patches of up to "
+            f"{max(config.patches, key=math.prod)} at a time; use a smaller batch, smaller "
+            "patches or a narrower width, or --device cpu"
+        ) from error
     _report(f"{progress.step} of {config.steps} steps, {progress.seconds / 3600:.2f} h")
     if args.export or progress.step >= config.steps:
         weights = args.out / f"{path.stem}.safetensors"
@@ -137,6 +158,7 @@ def _card(
     """What is known of a network before anybody has measured how right it is."""
     import torch
 
+    from qsm_workflows.networks.inference import fastest_dtype
     from qsm_workflows.training.pool import GENERATOR
 
     if device == "cpu":
@@ -144,20 +166,15 @@ def _card(
     else:
         hardware = torch.cuda.get_device_name(device)
     return {
-        "method": config.method,
-        "architecture": config.architecture,
-        "width": config.width,
+        **config.as_json(),
+        "steps": progress.step,
+        "planned_steps": config.steps,
         "voxel_size": 1.0,
-        "mode": config.mode,
-        "patches": [list(patch) for patch in config.patches],
         "data": f"{len(pool)} volumes of {pool.source}",
         "generator": GENERATOR,
-        "seed": config.seed,
-        "steps": progress.step,
-        "batch": config.batch,
         "loss": "mean squared error relative to the patch's mean |field|",
-        "optimiser": f"Adam, {config.schedule}, from {config.learning_rate:g}",
-        "noise": f"{config.noise_probability:g} of the patches, SNR {list(config.noise_snr)}",
+        "optimiser": "Adam",
+        "precision": fastest_dtype(torch.device(device)),
         "software": f"qsm-workflows {__version__}",
         "hours": round(progress.seconds / 3600, 2),
         "hardware": hardware,

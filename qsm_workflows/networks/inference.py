@@ -129,7 +129,7 @@ def apply_network(
     try:
         chi = _infer(network, turned, target, DTYPES[dtype], tile, progress)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryError(
             f"{device} has too little memory for {type(network).__name__} on {grid.shape} "
@@ -173,6 +173,12 @@ def fastest_dtype(device: torch.device) -> str:
     except OSError:
         flags = set()
     return "bfloat16" if flags & _BFLOAT16_FLAGS else "float32"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch or the system had too little memory."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "allocate memory" in str(error)
 
 
 def _check_thickness(mask: MaskArray, voxel_size: float) -> None:
@@ -281,12 +287,6 @@ def _infer(
         slice(before, before + n) for (before, _), n in zip(padding, field.shape, strict=True)
     )
     return to_array(padded_chi[crop])
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "allocate memory" in str(error)
-    )
 
 
 def _less_memory(network: InversionNetwork, shape: Shape3, dtype: str, tile: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+
+from qsm_workflows.networks.weights import sha256
 
 Labels = NDArray[np.uint8]
 
@@ -140,6 +143,13 @@ def find_label_images(folder: Path) -> Iterator[tuple[Path, Path]]:
         prefix = table.name.removesuffix("dseg.tsv").rstrip("_")
         for path in sorted(root.rglob(f"{prefix}*_dseg.nii.gz")):
             yield path, table
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of the label images that a folder lends and of their tables, wherever it lies."""
+    found = {file for pair in find_label_images(folder) for file in pair}
+    lines = [f"{sha256(file)} {file.relative_to(folder).as_posix()}" for file in sorted(found)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def graft(head: LabelSet, nuclei: LabelSet) -> LabelSet:

@@ -1,10 +1,12 @@
 """What a training run is made of, read from a TOML file."""
 
+import json
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from qsm_workflows.algorithms.fft import Shape3
 from qsm_workflows.networks.methods import NETWORK_METHODS
@@ -72,8 +74,11 @@ class TrainingConfig:
                 f"no {self.method} is of the architecture {self.architecture}; there are {known}"
             )
         for name in ("steps", "batch", "learning_rate", "clip", "width", "validation"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("weight_decay", "warmup", "settle", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.validation >= self.pool:
             raise ValueError(
                 f"pool must be more than the {self.validation} volumes that validate, "
@@ -86,8 +91,15 @@ class TrainingConfig:
                 not 0 < n <= m for n, m in zip(patch, self.volume_shape, strict=True)
             ):
                 raise ValueError(f"no patch of {patch} fits into volumes of {self.volume_shape}")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, but is {self.weight_decay}")
+        if not 0 <= self.noise_probability <= 1:
+            raise ValueError(
+                f"noise_probability must be from 0 to 1, but is {self.noise_probability}"
+            )
+        if not self.noise_snr or not all(snr > 0 for snr in self.noise_snr):
+            raise ValueError(
+                "noise_snr needs at least one ratio, each of them positive, but is "
+                f"{list(self.noise_snr)}; noise_probability = 0 leaves the noise out"
+            )
 
     @classmethod
     def read(cls, path: Path) -> "TrainingConfig":
@@ -106,21 +118,62 @@ class TrainingConfig:
         for name, value in values.items():
             if name not in types:
                 raise ValueError(f"{path}: unknown key {name!r}; there are {', '.join(types)}")
-            values[name] = _converted(path, name, value, types[name])
+            try:
+                values[name] = _converted(value, types[name])
+            except TypeError:
+                raise ValueError(
+                    f"{path}: {name} = {value!r} is of the wrong type; it must be like "
+                    f"{_EXAMPLES[types[name]]}"
+                ) from None
         required = {f.name for f in fields(cls) if not hasattr(cls, f.name)}
         if missing := sorted(required - values.keys()):
             raise ValueError(f"{path} lacks {', '.join(missing)}")
         return cls(**values)
 
+    def as_json(self) -> dict[str, Any]:
+        """Every key with its value, as JSON gives them back: lists instead of tuples."""
+        return json.loads(json.dumps(asdict(self)))
 
-def _converted(path: Path, name: str, value, kind):
-    if get_args(kind) and isinstance(value, list):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    if kind is float and isinstance(value, int):
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say which of the entries that both have are others; nothing if none is.
+
+    Examples
+    --------
+    >>> differences({"seed": 1, "steps": 20, "pool": 4}, {"seed": 2, "steps": 10, "pool": 4})
+    'seed is 1, not 2; steps is 20, not 10'
+    """
+    return "; ".join(
+        f"{name} is {found[name]}, not {wanted[name]}"
+        for name in wanted
+        if name in found and found[name] != wanted[name]
+    )
+
+
+_EXAMPLES = {
+    str: '"text"',
+    int: "2",
+    float: "0.5",
+    Shape3: "[64, 64, 64]",
+    tuple[Shape3, ...]: "[[64, 64, 64], [80, 80, 48]]",
+    tuple[float, ...]: "[40.0, 20.0]",
+}
+"""How a value of each type is written in the file."""
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Value of a TOML file as the type of its field; TypeError if it is of another."""
+    parts = get_args(kind)
+    if parts and isinstance(value, list):
+        if parts[-1] is Ellipsis:
+            parts = parts[:1] * len(value)
+        if len(parts) == len(value):
+            return tuple(map(_converted, value, parts))
+    elif kind is float and type(value) is int:
         return float(value)
-    if not get_args(kind) and type(value) is kind:
+    elif not parts and type(value) is kind:
         return value
-    raise ValueError(f"{path}: {name} = {value!r} is of the wrong type")
+    raise TypeError
 
 
 def builtin_configs() -> dict[str, Path]:

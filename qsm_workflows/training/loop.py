@@ -30,7 +30,20 @@ VALIDATION_PATCHES = 8
 
 BATCH_NORM_MOMENTUM = 0.02
 
-HISTORY = ("data", "patches", "seed", "steps", "optimiser", "hours", "started_from")
+HISTORY = (
+    "data",
+    "generator",
+    "mode",
+    "patches",
+    "batch",
+    "seed",
+    "steps",
+    "optimiser",
+    "schedule",
+    "learning_rate",
+    "hours",
+    "started_from",
+)
 """What is kept of the training of weights that a run starts from."""
 
 
@@ -76,10 +89,11 @@ def train(
     Raises
     ------
     ValueError
-        If `start` is of another network than the configuration's, or the run in `folder`
-        began otherwise.
+        If the network cannot take the patches, `start` is of another network than the
+        configuration's, or the run in `folder` began otherwise or by another configuration.
     """
     deadline = time.monotonic() + 60 * minutes
+    check_patches(config)
     torch.manual_seed(config.seed)
     if start is None:
         network = ARCHITECTURES[config.architecture].network(config.width)
@@ -90,7 +104,7 @@ def train(
     optimiser = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    progress = load_state(folder, network, optimiser)
+    progress = load_state(folder, config, network, optimiser)
     if start is not None:
         _note_start(progress, start, folder)
     metrics = Metrics(folder, progress.step)
@@ -111,12 +125,29 @@ def train(
             if report:
                 report(metrics.last_line())
         if time.monotonic() - saved > SAVE_SECONDS:
-            save_state(folder, network, optimiser, progress)
+            save_state(folder, config, network, optimiser, progress)
             saved = time.monotonic()
     run.stop()
-    save_state(folder, network, optimiser, progress)
+    save_state(folder, config, network, optimiser, progress)
     metrics.plot()
     return network.eval(), progress
+
+
+def check_patches(config: TrainingConfig) -> None:
+    """Refuse patches whose sides the network cannot take.
+
+    Raises
+    ------
+    ValueError
+        The message says which sides it can.
+    """
+    multiple = ARCHITECTURES[config.architecture].network.multiple
+    for patch in config.patches:
+        if any(n % multiple for n in patch):
+            raise ValueError(
+                f"patches has {list(patch)}, but {config.architecture} takes sides that are "
+                f"multiples of {multiple} only, such as {[n + -n % multiple for n in patch]}"
+            )
 
 
 def check_start(config: TrainingConfig, start: Checkpoint) -> None:

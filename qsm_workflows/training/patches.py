@@ -21,6 +21,9 @@ from .pool import Pool
 LEAST_FILLED = 0.3
 """Part of a patch that must lie in the mask."""
 
+MOST_DRAWS = 1000
+"""Patches looked at for one that does; it is enough that one in fifty does."""
+
 
 class Batch(NamedTuple):
     """Patches as tensors (N, 1, X, Y, Z), fields and susceptibility in ppm."""
@@ -62,6 +65,11 @@ def draw_batch(
         See :func:`add_noise`.
     device : str
         Torch device.
+
+    Raises
+    ------
+    ValueError
+        If hardly any patch of this shape lies far enough in the mask.
     """
     names = ("chi", "mask") if mode == "individual" else ("chi", "mask", "field")
     drawn = [_draw(rng, pool, numbers, patch, names) for _ in range(size)]
@@ -82,12 +90,17 @@ def _draw(
     names: Sequence[str],
 ) -> list[np.ndarray]:
     """The same patch of several arrays of the pool."""
-    while True:
+    for _ in range(MOST_DRAWS):
         number = numbers[int(rng.integers(len(numbers)))]
         corner = [rng.integers(n - m + 1) for n, m in zip(pool.mask.shape[1:], patch, strict=True)]
         where = (number, *(slice(a, a + n) for a, n in zip(corner, patch, strict=True)))
         if pool.mask[where].mean() >= LEAST_FILLED:
             break
+    else:
+        raise ValueError(
+            f"of {MOST_DRAWS} patches of {patch} none lies to {LEAST_FILLED:.0%} in the mask of "
+            "its volume; use smaller patches"
+        )
     # The dipole field of a mirrored source is the mirrored field.
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     return [np.ascontiguousarray(np.flip(getattr(pool, name)[where], flips)) for name in names]

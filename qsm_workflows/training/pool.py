@@ -1,12 +1,15 @@
 """Training volumes kept on disk."""
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +18,15 @@ from tqdm import tqdm
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.files import write_whole
 
-from .anatomy import Anatomies
-from .config import TrainingConfig
+from .anatomy import Anatomies, fingerprint
+from .config import TrainingConfig, differences
 from .labels import brain_volume, shapes_volume
 
 GENERATOR = 2
 """Raised whenever the same seed gives other volumes."""
+
+COMPLETE, UNFINISHED = "pool.json", "unfinished.json"
+"""Names of the record of what a folder's volumes are, by whether all of them are made."""
 
 _KEYS = ("volumes", "pool", "volume_shape", "seed")
 
@@ -35,7 +41,7 @@ class Pool:
     """
 
     def __init__(self, folder: Path) -> None:
-        about = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
         self.source: str = about["source"]
         """Of which anatomy the volumes are."""
         self.chi = np.load(folder / "chi.npy", mmap_mode="r")
@@ -52,6 +58,7 @@ def make_pool(
     config: TrainingConfig,
     anatomy: Path | None = None,
     *,
+    minutes: float = math.inf,
     workers: int = 1,
     progress: bool = False,
 ) -> Pool:
@@ -64,6 +71,8 @@ def make_pool(
     config : TrainingConfig
     anatomy : Path, optional
         Label sets to make brains from; see :class:`~qsm_workflows.training.anatomy.Anatomies`.
+    minutes : float
+        Time after which to stop; what is being made then is finished.
     workers : int
         Processes that make volumes; the volumes do not depend on it.
     progress : bool
@@ -73,36 +82,59 @@ def make_pool(
     ------
     ValueError
         If the folder holds volumes of another kind.
+    TimeoutError
+        If time is up before all are made; the same call makes the rest.
     """
-    wanted = {name: asdict(config)[name] for name in _KEYS} | {
+    deadline = time.monotonic() + 60 * minutes
+    wanted = {name: config.as_json()[name] for name in _KEYS} | {
         "generator": GENERATOR,
-        "anatomy": None if config.volumes == "shapes" else str(anatomy),
+        "anatomy": None if config.volumes == "shapes" or not anatomy else fingerprint(anatomy),
     }
-    about = folder / "pool.json"
-    if about.exists():
-        found = json.loads(about.read_text(encoding="utf-8"))
-        if found | {"source": ""} != json.loads(json.dumps(wanted)) | {"source": ""}:
-            raise ValueError(f"{folder} holds other volumes than asked for; use another folder")
-    else:
-        source = _make_volumes(folder, config, anatomy, workers, progress)
-        # Written last: a folder without it is not complete.
-        write_whole(about, lambda path: path.write_text(json.dumps(wanted | {"source": source})))
+    for name in (COMPLETE, UNFINISHED):
+        if (folder / name).exists():
+            _check_same(folder / name, wanted)
+    crew = _Crew(workers, progress, deadline)
+    if not (folder / COMPLETE).exists():
+        _make_volumes(folder, _Volumes(folder, config, anatomy), wanted, crew)
     if config.mode == "cropped" and not (folder / "field.npy").exists():
-        _add_fields(folder, workers, progress)
+        _add_fields(folder, crew)
     return Pool(folder)
 
 
-def _make_volumes(
-    folder: Path, config: TrainingConfig, anatomy: Path | None, workers: int, progress: bool
-) -> str:
-    """Write susceptibilities and masks; returns what they were made from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = (config.pool, *config.volume_shape)
-    for name, dtype in (("chi", np.float16), ("mask", np.bool_)):
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
-    maker = _Volumes(folder, config, anatomy)
-    _run(maker, config.pool, workers, "volumes" if progress else "")
-    return maker.source
+def _check_same(record: Path, wanted: dict[str, Any]) -> None:
+    """Refuse a pool, complete or not, of other volumes than those wanted."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        other = differences(dict.fromkeys(wanted) | found, wanted)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{record} is damaged ({error}); remove the volumes there, or use another folder"
+        ) from error
+    if other:
+        raise ValueError(
+            f"{record.parent} holds other volumes than asked for ({other}); use another folder, "
+            "or remove them"
+        )
+
+
+def _make_volumes(folder: Path, maker: "_Volumes", wanted: dict[str, Any], crew: "_Crew") -> None:
+    """Write susceptibilities and masks, those of an earlier call left out."""
+    made, unfinished = folder / "made.npy", folder / UNFINISHED
+    if not unfinished.exists():
+        shape = (maker.config.pool, *maker.config.volume_shape)
+        _new_array(folder / "chi.npy", np.float16, shape)
+        _new_array(folder / "mask.npy", np.bool_, shape)
+        _new_array(made, np.bool_, shape[:1])
+        text = json.dumps(wanted | {"source": maker.source})
+        write_whole(unfinished, lambda path: path.write_text(text, encoding="utf-8"))
+    crew.make(maker, made, "volumes")
+    unfinished.replace(folder / COMPLETE)
+    made.unlink()
+
+
+def _new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    """Lay out a file of zeros, which is then filled piece by piece."""
+    write_whole(path, lambda partial: np.lib.format.open_memmap(partial, "w+", dtype, shape))
 
 
 class _Volumes:
@@ -126,15 +158,16 @@ class _Volumes:
             np.load(self.folder / f"{name}.npy", mmap_mode="r+")[number] = volume.numpy()
 
 
-def _add_fields(folder: Path, workers: int, progress: bool) -> None:
-    """Write the field of every whole, zero-padded volume."""
+def _add_fields(folder: Path, crew: "_Crew") -> None:
+    """Write the field of every whole, zero-padded volume, likewise."""
     pool = Pool(folder)
-
-    def write(path: Path) -> None:
-        np.lib.format.open_memmap(path, "w+", np.float16, pool.chi.shape)
-        _run(_Fields(folder, path), len(pool), workers, "fields" if progress else "")
-
-    write_whole(folder / "field.npy", write)
+    made, unfinished = folder / "fields-made.npy", folder / "unfinished-field.npy"
+    if not unfinished.exists():
+        _new_array(made, np.bool_, (len(pool),))
+        _new_array(unfinished, np.float16, pool.chi.shape)
+    crew.make(_Fields(folder, unfinished), made, "fields")
+    unfinished.replace(folder / "field.npy")
+    made.unlink()
 
 
 @dataclass(frozen=True)
@@ -151,17 +184,55 @@ class _Fields:
         np.load(self.target, mmap_mode="r+")[number] = field
 
 
-def _run(make: Callable[[int], None], count: int, workers: int, title: str) -> None:
-    """Make so many volumes, side by side if need be, with a bar if it has a title."""
-    with ExitStack() as stack:
-        numbers: Iterable[object] = map(make, range(count))
-        if workers > 1:
-            processes = stack.enter_context(
-                ProcessPoolExecutor(workers, get_context("spawn"), _settle)
+@dataclass(frozen=True)
+class _Noted:
+    """Makes one thing after the other, and notes which are made."""
+
+    make: Callable[[int], None]
+    made: Path
+
+    def __call__(self, number: int) -> None:
+        self.make(number)
+        np.load(self.made, mmap_mode="r+")[number] = True
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """How volumes are made: side by side if need be, with a bar, until time is up."""
+
+    workers: int
+    progress: bool
+    deadline: float
+
+    def make(self, make: Callable[[int], None], made: Path, title: str) -> None:
+        """Make what is not noted to be made.
+
+        Raises
+        ------
+        TimeoutError
+            If time was up first.
+        """
+        done = np.load(made)
+        missing = np.flatnonzero(~done).tolist()
+        with ExitStack() as stack:
+            results: Iterable[object] = map(_Noted(make, made), missing)
+            if self.workers > 1:
+                processes = ProcessPoolExecutor(self.workers, get_context("spawn"), _settle)
+                stack.callback(processes.shutdown, cancel_futures=True)
+                results = processes.map(_Noted(make, made), missing)
+            bar = tqdm(
+                results,
+                total=len(done),
+                initial=len(done) - len(missing),
+                desc=title,
+                disable=not self.progress,
             )
-            numbers = processes.map(make, range(count))
-        for _ in tqdm(numbers, total=count, desc=title, disable=not title):
-            pass
+            for _ in bar:
+                if time.monotonic() > self.deadline:
+                    break
+        done = np.load(made)
+        if not done.all():
+            raise TimeoutError(f"{done.sum()} of {len(done)} {title} were made when time was up")
 
 
 def _settle() -> None:

@@ -2,18 +2,26 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from qsm_workflows.files import write_whole
 
+from .config import TrainingConfig, differences
+
 LARGEST_FILE = 15 * 2**20
 """Bytes of one file of a state, unless a single tensor has more."""
+
+LONGEST_REASON = 240
+"""Characters of what torch says of a state that does not fit."""
 
 
 @dataclass
@@ -30,7 +38,11 @@ class Progress:
 
 
 def save_state(
-    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    config: TrainingConfig,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
 ) -> None:
     """Write everything that is needed to go on, whole or not at all.
 
@@ -38,42 +50,98 @@ def save_state(
     ----------
     folder : Path
         Of the run; the state goes into a sub-folder of it named by the step.
+    config : TrainingConfig
+        By which the run must go on.
     network, optimiser, progress
         What to save; all in full precision, so that a resumed run is an unbroken one.
     """
+    record_file = folder / "state.json"
+    # The valid state is never written over; a run is at the same step only if nothing was done.
+    if record_file.exists() and json.loads(record_file.read_text())["step"] == progress.step:
+        return
     target = folder / f"state-{progress.step:08d}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     _save_parts(target, "weights", network.state_dict())
     _save_parts(target, "optimiser", _flat_state(optimiser))
-    record = asdict(progress) | {"folder": target.name}
+    record = asdict(progress) | {"folder": target.name, "config": config.as_json()}
     # Until this file is replaced, the old state is the valid one.
-    write_whole(folder / "state.json", lambda path: path.write_text(json.dumps(record)))
+    write_whole(record_file, lambda path: path.write_text(json.dumps(record)))
     for old in folder.glob("state-*"):
         if old != target:
             shutil.rmtree(old)
 
 
-def load_state(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+def load_state(
+    folder: Path, config: TrainingConfig, network: nn.Module, optimiser: torch.optim.Optimizer
+) -> Progress:
     """Bring network and optimiser to the saved state, if there is one.
+
+    A state of no step says nothing of the run, which may still begin otherwise.
 
     Raises
     ------
     ValueError
-        If the state is of another network or damaged.
+        If the state is of another configuration or network, or damaged.
     """
+    progress, source = _read_record(folder, config)
+    if progress.step:
+        with _refusing(folder):
+            network.load_state_dict(_load_parts(source, "weights"))
+            _restore(optimiser, _load_parts(source, "optimiser"))
+    return progress
+
+
+def check_state(folder: Path, config: TrainingConfig) -> None:
+    """Refuse a folder whose run is of another configuration, before anything is done.
+
+    Raises
+    ------
+    ValueError
+        The message names the keys that differ.
+    """
+    _read_record(folder, config)
+
+
+def _read_record(folder: Path, config: TrainingConfig) -> tuple[Progress, Path]:
+    """How far the run in a folder has come, and where its tensors are."""
     record_file = folder / "state.json"
     if not record_file.exists():
-        return Progress()
-    try:
+        return Progress(), folder
+    with _refusing(folder):
         record = json.loads(record_file.read_text())
         source = folder / record.pop("folder")
-        network.load_state_dict(_load_parts(source, "weights"))
-        _restore(optimiser, _load_parts(source, "optimiser"))
-        return Progress(**record)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # States from before there was this entry have none.
+        saved = record.pop("config", {})
+        progress = Progress(**record)
+    if progress.step == 0:
+        return Progress(), folder
+    if other := differences(saved, config.as_json()):
         raise ValueError(
-            f"{folder} holds no state of this run ({error}); use another folder"
+            f"the run in {folder} has another configuration ({other}); go on with that one, or "
+            "use another folder"
+        )
+    return progress, source
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
+    """Say that a folder holds no state of the run, whatever is wrong with its files."""
+    try:
+        yield
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # torch names every tensor that is missing.
+        reason = shorten(str(error), LONGEST_REASON, placeholder=" …")
+        raise ValueError(
+            f"{folder} holds no state of this run ({reason}); use another folder"
         ) from error
 
 

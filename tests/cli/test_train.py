@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import torch
 
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.checkpoints import read_checkpoint
+from qsm_workflows.training.config import TrainingConfig
 
 
 @pytest.fixture
@@ -27,6 +29,50 @@ def test_trains_and_writes_weights_with_a_card(config, tmp_path):
     assert card["steps"] == 2
     assert "random boxes" in card["data"]
     assert (out / "metrics.tsv").read_text().startswith("step\t")
+
+
+def test_the_card_says_everything_once(config, tmp_path):
+    config.write_text(config.read_text().replace("steps = 2", "steps = 5000") + "clip = 3\n")
+    out = tmp_path / "run"
+    command = ["train", str(config), "--out", str(out), "--minutes", "0.02", "--export"]
+    while not (out / "tiny.json").exists():
+        assert main(command) == 0
+    card = json.loads((out / "tiny.json").read_text())
+    wanted = TrainingConfig.read(config).as_json() | {"steps": card["steps"], "planned_steps": 5000}
+    assert wanted.items() <= card.items()
+    assert card["steps"] < 5000
+    assert card["clip"] == 3
+    assert card["precision"] in ("float32", "bfloat16")
+
+
+def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
+    config.write_text(config.read_text().replace("pool = 2", "pool = 4"))
+    command = ["train", str(config), "--out", str(tmp_path / "run")]
+    assert main([*command, "--minutes", "1e-9"]) == 0
+    assert "1 of 4 volumes" in (out := capsys.readouterr().out)
+    assert "the same command goes on" in out
+    assert not (tmp_path / "run" / "state.json").exists()
+    assert main(command) == 0
+    assert (tmp_path / "run" / "tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_said_with_what_to_do(config, tmp_path, capsys, monkeypatch, error):
+    def exhausted(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("qsm_workflows.training.loop.train", exhausted)
+    assert main(["train", str(config), "--out", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    assert "cpu has too little memory to train unet of width 2 with 1 patches" in message
+    assert "use a smaller batch" in message
 
 
 def test_names_the_configurations_of_the_package(tmp_path, capsys):
@@ -54,3 +100,22 @@ def test_weights_that_do_not_fit_are_refused_before_volumes_are_made(config, tmp
     assert main(["train", str(config), "--out", str(out), "--start", "deepqsm"]) == 2
     assert "of lite, width 32, but the configuration is of unet" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_made(
+    config, tmp_path, capsys
+):
+    config.write_text(config.read_text().replace("[[16, 16, 16]]", "[[16, 10, 16]]"))
+    out = tmp_path / "run"
+    assert main(["train", str(config), "--out", str(out)]) == 2
+    assert "multiples of 4 only, such as [16, 12, 16]" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_another_configuration_is_refused_before_volumes_are_made(config, tmp_path, capsys):
+    command = ["train", str(config), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    config.write_text(config.read_text() + "seed = 5\n")
+    assert main([*command, "--pool", str(tmp_path / "other")]) == 2
+    assert "another configuration (seed is 0, not 5)" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

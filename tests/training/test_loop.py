@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -45,10 +46,7 @@ def test_a_run_in_pieces_is_an_unbroken_one(config, network, pool, tmp_path, mon
     method, architecture = network.split()
     config = dataclasses.replace(config, method=method, architecture=architecture)
     whole, _ = train(config, pool, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        _, progress = train(config, pool, tmp_path / "pieces", minutes=0.9 / 60)
-        assert progress.step == 3
+    stopped(config, pool, tmp_path / "pieces", monkeypatch, 3)
     pieces, progress = train(config, pool, tmp_path / "pieces")
     assert progress.step == config.steps
     assert curve(tmp_path / "pieces") == curve(tmp_path / "whole")
@@ -99,18 +97,75 @@ def test_training_lowers_the_error(config, pool, tmp_path):
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_rows_of_lost_work_are_dropped(config, pool, tmp_path):
-    train(dataclasses.replace(config, steps=3), pool, tmp_path)
+def stopped(config, pool, folder, monkeypatch, steps, **options):
+    """A run that time ran out of after some steps."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        _, progress = train(config, pool, folder, minutes=0.9 / 60, **options)
+    assert progress.step == steps
+
+
+def test_rows_of_lost_work_are_dropped(config, pool, tmp_path, monkeypatch):
+    stopped(config, pool, tmp_path, monkeypatch, 3)
     with open(tmp_path / "metrics.tsv", "a") as file:
         file.write("4\t1\t1\t1\t1\n")
     train(config, pool, tmp_path)
     assert [row["step"] for row in read_metrics(tmp_path)] == [2, 4, 6]
 
 
-def test_state_of_another_network_is_refused(config, pool, tmp_path):
-    train(dataclasses.replace(config, steps=1), pool, tmp_path)
+def test_a_run_goes_on_by_its_configuration_only(config, pool, tmp_path, monkeypatch):
+    stopped(config, pool, tmp_path, monkeypatch, 2)
+    other = dataclasses.replace(config, steps=9, patches=((8, 8, 8),), noise_snr=(10.0,))
+    with pytest.raises(ValueError, match="another configuration") as raised:
+        train(other, pool, tmp_path)
+    assert "steps is 6, not 9; patches is [[16, 16, 16]], not [[8, 8, 8]]" in str(raised.value)
+    assert "use another folder" in str(raised.value)
+    _, progress = train(config, pool, tmp_path)
+    assert progress.step == config.steps
+
+
+def without_configuration(folder):
+    """Make a state one of those from before it held the configuration."""
+    record = json.loads((folder / "state.json").read_text())
+    del record["config"]
+    (folder / "state.json").write_text(json.dumps(record))
+
+
+def test_a_state_without_a_configuration_goes_on(config, pool, tmp_path, monkeypatch):
+    stopped(config, pool, tmp_path, monkeypatch, 2)
+    without_configuration(tmp_path)
+    _, progress = train(config, pool, tmp_path)
+    assert progress.step == config.steps
+    assert json.loads((tmp_path / "state.json").read_text())["config"]["steps"] == config.steps
+
+
+def test_state_of_another_network_is_refused(config, pool, tmp_path, monkeypatch):
+    stopped(config, pool, tmp_path, monkeypatch, 1)
+    without_configuration(tmp_path)
+    other = dataclasses.replace(config, method="ir2qsm", architecture="ir2qsm")
+    with pytest.raises(ValueError, match="holds no state of this run") as raised:
+        train(other, pool, tmp_path)
+    assert len(str(raised.value)) < len(str(tmp_path)) + 320
+
+
+@pytest.mark.parametrize("name", ["state.json", "state-00000001/weights-00.safetensors"])
+def test_damaged_state_is_refused(config, pool, tmp_path, monkeypatch, name):
+    stopped(config, pool, tmp_path, monkeypatch, 1)
+    (tmp_path / name).write_text("[]")
     with pytest.raises(ValueError, match="holds no state of this run"):
-        train(dataclasses.replace(config, width=4), pool, tmp_path)
+        train(config, pool, tmp_path)
+
+
+def test_the_only_state_is_not_written_over(config, pool, tmp_path, monkeypatch):
+    """An interruption would leave nothing to go on with."""
+    train(config, pool, tmp_path)
+
+    def interrupted(*arguments):
+        raise RuntimeError
+
+    monkeypatch.setattr(state, "save_file", interrupted)
+    _, progress = train(config, pool, tmp_path)
+    assert progress.step == config.steps
 
 
 def test_statistics_settle(config, pool, tmp_path):
@@ -128,7 +183,7 @@ def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
     for step in (1, 2):
         sum(p.sum() for p in network.parameters()).backward()
         optimiser.step()
-        state.save_state(tmp_path, network, optimiser, state.Progress(step=step))
+        state.save_state(tmp_path, config, network, optimiser, state.Progress(step=step))
     files = list(tmp_path.glob("state-*/*"))
     # Only the newest state is kept, whole.
     assert {path.parent.name for path in files} == {"state-00000002"}
@@ -136,7 +191,7 @@ def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
     assert max(path.stat().st_size for path in files) < 2000 + largest + 20_000
     other = ARCHITECTURES["unet"].network(2)
     restored = torch.optim.Adam(other.parameters())
-    assert state.load_state(tmp_path, other, restored).step == 2
+    assert state.load_state(tmp_path, config, other, restored).step == 2
     for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     saved, loaded = optimiser.state_dict()["state"], restored.state_dict()["state"]
@@ -170,12 +225,15 @@ def test_loss_is_blind_to_the_strength_of_a_patch():
     assert relative_error(other, Batch(field, chi, mask)) == loss
 
 
+METADATA = {"method": "deepqsm", "steps": "6", "batch": "1", "generator": "2", "licence": "mine"}
+
+
 @pytest.fixture
 def trained(config, pool, tmp_path):
     """Weights of a finished run."""
-    network, progress = train(config, pool, tmp_path / "first")
+    network, _ = train(config, pool, tmp_path / "first")
     path = tmp_path / "first.safetensors"
-    write_checkpoint(path, network, metadata={"steps": str(progress.step), "method": "deepqsm"})
+    write_checkpoint(path, network, metadata=METADATA)
     return read_checkpoint(path)
 
 
@@ -186,16 +244,27 @@ def test_a_run_can_start_from_weights(config, pool, tmp_path, trained):
     network, progress = train(still, pool, tmp_path / "second", start=trained)
     for name, tensor in network.state_dict().items():
         assert torch.allclose(tensor.float(), before[name].float(), atol=1e-6), name
-    assert progress.started_from == {"sha256": trained.sha256, "steps": str(config.steps)}
+    kept = {"steps": "6", "batch": "1", "generator": "2"}
+    assert progress.started_from == {"sha256": trained.sha256} | kept
 
 
-def test_a_run_goes_on_with_what_it_started_from(config, pool, tmp_path, trained):
-    train(dataclasses.replace(config, steps=2), pool, tmp_path / "second", start=trained)
+def test_a_run_goes_on_with_what_it_started_from(config, pool, tmp_path, trained, monkeypatch):
+    stopped(config, pool, tmp_path / "second", monkeypatch, 2, start=trained)
     _, progress = train(config, pool, tmp_path / "second")
     assert progress.started_from["sha256"] == trained.sha256
     train(config, pool, tmp_path / "plain")
     with pytest.raises(ValueError, match="did not start from these weights"):
         train(config, pool, tmp_path / "plain", start=trained)
+
+
+def test_a_run_of_no_step_may_still_start_from_weights(config, pool, tmp_path, trained):
+    """Its random weights are not taken for those."""
+    before = {name: tensor.clone() for name, tensor in trained.network.state_dict().items()}
+    train(config, pool, tmp_path / "second", minutes=-1)
+    network, progress = train(config, pool, tmp_path / "second", start=trained, minutes=-1)
+    assert progress.started_from["sha256"] == trained.sha256
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_weights_of_another_width_are_no_start(config, pool, tmp_path, trained):

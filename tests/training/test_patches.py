@@ -6,7 +6,7 @@ import torch
 
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.training.patches import add_noise, draw_batch, individual_field
-from qsm_workflows.training.pool import make_pool
+from qsm_workflows.training.pool import Pool, make_pool
 
 NO_NOISE = {"noise_probability": 0.0, "noise_snr": (10.0,)}
 GEOMETRY = (1, 1, 1), (0, 0, 1)
@@ -39,34 +39,35 @@ def test_cropped_field_holds_the_sources_outside(config, tmp_path):
     assert rest.diff(dim=2).norm() < 0.5 * rough.diff(dim=2).norm()
 
 
-def test_volumes_do_not_depend_on_how_many_make_them(config, pool, tmp_path):
-    together = make_pool(tmp_path, config, workers=2)
-    np.testing.assert_array_equal(together.chi, pool.chi)
-    np.testing.assert_array_equal(together.mask, pool.mask)
-    assert together.chi.std() > 0
+def test_patches_are_mirrored_with_their_fields(config, tmp_path):
+    """Patches as large as the volume have one place, so that only the eight flips are left."""
+    pool = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
+    volume = [torch.from_numpy(a[0].astype(np.float32)) for a in (pool.chi, pool.field, pool.mask)]
+    flips = [[axis for axis in range(3) if number >> axis & 1] for number in range(8)]
+    seen = set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        options = {"mode": "cropped"} | NO_NOISE
+        batch = draw_batch(rng, pool, [0], tuple(pool.chi.shape[1:]), 1, **options)
+        drawn = [tensor[0, 0].float() for tensor in (batch.chi, batch.field, batch.mask)]
+        fitting = [
+            number
+            for number, axes in enumerate(flips)
+            if all(torch.equal(a, b.flip(axes)) for a, b in zip(drawn, volume, strict=True))
+        ]
+        assert len(fitting) == 1
+        seen.update(fitting)
+    assert seen == set(range(8))
 
 
-def test_fields_are_added_to_a_pool_that_has_none(config, tmp_path):
-    first = make_pool(tmp_path, config)
-    assert first.field is None
-    second = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
-    np.testing.assert_array_equal(first.chi, second.chi)
-    assert second.field is not None
-
-
-def test_pool_of_another_kind_is_refused(config, tmp_path):
-    make_pool(tmp_path, config)
-    with pytest.raises(ValueError, match="holds other volumes"):
-        make_pool(tmp_path, dataclasses.replace(config, seed=99))
-
-
-def test_patches_are_mirrored_with_their_fields(pool):
-    """The field of a mirrored patch is right, so both mirror images must be drawn."""
-    batches = [draw(pool, "individual", seed, size=1) for seed in range(40)]
-    corners = torch.stack(
-        [batch.chi[0, 0, :3].sum() - batch.chi[0, 0, -3:].sum() for batch in batches]
-    )
-    assert len(corners.unique()) > 20
+def test_patches_that_are_never_filled_are_refused(tmp_path):
+    mask = np.zeros((1, 32, 32, 32), bool)
+    mask[0, 12:20, 12:20, 12:20] = True
+    np.save(tmp_path / "mask.npy", mask)
+    np.save(tmp_path / "chi.npy", mask.astype(np.float16))
+    (tmp_path / "pool.json").write_text('{"source": "one box"}')
+    with pytest.raises(ValueError, match=r"none lies to 30% in the mask .* use smaller patches"):
+        draw(Pool(tmp_path), "individual")
 
 
 @pytest.mark.parametrize("snr", [5.0, 50.0])

@@ -1,0 +1,133 @@
+import dataclasses
+import json
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsm_workflows.training import pool as pool_module
+from qsm_workflows.training.pool import make_pool
+
+
+def test_volumes_do_not_depend_on_how_many_make_them(config, pool, tmp_path):
+    together = make_pool(tmp_path, config, workers=2)
+    np.testing.assert_array_equal(together.chi, pool.chi)
+    np.testing.assert_array_equal(together.mask, pool.mask)
+    assert together.chi.std() > 0
+
+
+def test_fields_are_added_to_a_pool_that_has_none(config, tmp_path):
+    first = make_pool(tmp_path, config)
+    assert first.field is None
+    second = make_pool(tmp_path, dataclasses.replace(config, mode="cropped"))
+    np.testing.assert_array_equal(first.chi, second.chi)
+    assert second.field is not None
+
+
+def test_pool_of_another_kind_is_refused(config, tmp_path):
+    make_pool(tmp_path, config)
+    with pytest.raises(ValueError, match=r"other volumes than asked for \(pool is 3, not 4; seed"):
+        make_pool(tmp_path, dataclasses.replace(config, seed=99, pool=4))
+
+
+def count(monkeypatch):
+    """Numbers of the volumes and fields that are made from here on."""
+    made = {"_Volumes": [], "_Fields": []}
+    for name, numbers in made.items():
+        call = getattr(pool_module, name).__call__
+
+        def counted(self, number, call=call, numbers=numbers):
+            call(self, number)
+            numbers.append(number)
+
+        monkeypatch.setattr(getattr(pool_module, name), "__call__", counted)
+    return made
+
+
+def test_a_pool_is_made_in_pieces(config, pool, tmp_path, monkeypatch):
+    cropped = dataclasses.replace(config, mode="cropped")
+    made = count(monkeypatch)
+    for message in ("1 of 3 volumes", "2 of 3 volumes", "1 of 3 fields", "2 of 3 fields"):
+        with pytest.raises(TimeoutError, match=f"{message} were made when time was up"):
+            make_pool(tmp_path, cropped, minutes=0)
+    pieces = make_pool(tmp_path, cropped, minutes=0)
+    assert made == {"_Volumes": [0, 1, 2], "_Fields": [0, 1, 2]}
+    np.testing.assert_array_equal(pieces.chi, pool.chi)
+    np.testing.assert_array_equal(pieces.mask, pool.mask)
+    assert all(field.any() for field in pieces.field)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "pool.json",
+        "chi.npy",
+        "mask.npy",
+        "field.npy",
+    }
+
+
+def test_a_volume_that_was_interrupted_is_made_again(config, pool, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "shapes_volume", None)
+        with pytest.raises(TypeError):
+            make_pool(tmp_path, config)
+    np.testing.assert_array_equal(make_pool(tmp_path, config).chi, pool.chi)
+
+
+def test_an_unfinished_pool_of_another_kind_is_refused(config, tmp_path):
+    with pytest.raises(TimeoutError):
+        make_pool(tmp_path, config, minutes=0)
+    with pytest.raises(ValueError, match="seed is 3, not 99"):
+        make_pool(tmp_path, dataclasses.replace(config, seed=99))
+
+
+def test_a_damaged_record_is_named(config, tmp_path):
+    make_pool(tmp_path, config)
+    (tmp_path / "pool.json").write_text("{")
+    with pytest.raises(ValueError, match=r"pool\.json is damaged"):
+        make_pool(tmp_path, config)
+
+
+@pytest.fixture
+def brains(config):
+    return dataclasses.replace(config, volumes="brains")
+
+
+@pytest.fixture
+def anatomy(tmp_path):
+    """A whole brain: a box of grey matter with nuclei in it."""
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[2:22, 2:22, 2:22] = 1
+    for index, place in enumerate((6, 10, 14, 17), start=2):
+        labels[5:8, place, 12] = labels[16:19, place, 12] = index
+    labels[4:20, 4, 4] = 6
+    folder = tmp_path / "anatomy" / "head"
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), folder / "a_dseg.nii.gz")
+    names = ("GM", "Caudate", "Putamen", "GP", "Thalamus", "WM")
+    rows = [f"{index}\t{name}" for index, name in enumerate(names, start=1)]
+    (folder / "dseg.tsv").write_text("\n".join(["index\tname", *rows]) + "\n")
+    return tmp_path / "anatomy"
+
+
+def test_a_pool_knows_its_anatomy_by_what_it_holds(brains, anatomy, tmp_path, monkeypatch):
+    made = make_pool(tmp_path / "pool", brains, anatomy)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(anatomy)
+    for spelling in (anatomy.relative_to(tmp_path), tmp_path / "link", anatomy / ".." / "anatomy"):
+        again = make_pool(tmp_path / "pool", brains, spelling)
+        np.testing.assert_array_equal(again.chi, made.chi)
+    with pytest.raises(ValueError, match=r"\(anatomy is \w+, not None\)"):
+        make_pool(tmp_path / "pool", brains)
+    # Another brain in a folder of the same name.
+    image = anatomy / "head" / "a_dseg.nii.gz"
+    labels = nib.load(image).get_fdata(dtype=np.float32).astype(np.uint8)[..., ::-1]
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), image)
+    with pytest.raises(ValueError, match=r"\(anatomy is \w+, not \w+\)"):
+        make_pool(tmp_path / "pool", brains, anatomy)
+
+
+def test_a_pool_from_before_anatomies_were_known_is_refused(brains, anatomy, tmp_path):
+    make_pool(tmp_path / "pool", brains, anatomy)
+    about = tmp_path / "pool" / "pool.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"anatomy": os.fspath(anatomy)}))
+    with pytest.raises(ValueError, match=r"anatomy is /.*, not"):
+        make_pool(tmp_path / "pool", brains, anatomy)
