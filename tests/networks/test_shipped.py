@@ -12,12 +12,13 @@ from qsm_workflows.networks.weights import package_folder, sha256
 SHIPPED = sorted(package_folder().glob("*.safetensors"))
 GEOMETRY = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 THICKNESS = 48
+SLAB = slice(32 - THICKNESS // 2, 32 + THICKNESS // 2)
 
 
 def sources(iron: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """χ, brain and nuclei: two ellipsoids of iron in a larger one of white matter."""
-    x, y, z = np.meshgrid(*(np.arange(n) - n / 2 for n in (96, 112, 80)), indexing="ij")
-    brain = (x / 42) ** 2 + (y / 50) ** 2 + (z / 36) ** 2 < 1
+    x, y, z = np.meshgrid(*(np.arange(n) - n / 2 for n in (80, 96, 64)), indexing="ij")
+    brain = (x / 36) ** 2 + (y / 44) ** 2 + (z / 30) ** 2 < 1
     nuclei = ((np.abs(x) - 18) / 6) ** 2 + (y / 11) ** 2 + (z / 7) ** 2 < 1
     chi = np.where(brain, -0.03, 0.0)
     chi[nuclei] = iron
@@ -44,19 +45,17 @@ def test_a_card_says_what_they_are(path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_response_to_iron_is_linear_in_a_slab(path):
     network = read_checkpoint(path).network
-    slab = slice(40 - THICKNESS // 2, 40 + THICKNESS // 2)
-    iron = np.array([0.03, 0.1, 0.2, 0.3])
-    found = [contrast(network, *sources(value), slab) for value in iron]
+    iron = np.array([0.03, 0.15, 0.3])
+    found = [contrast(network, *sources(value), SLAB) for value in iron]
     slope, _ = np.polyfit(iron, found, 1)
-    assert slope == pytest.approx(1, abs=0.15)
+    assert 0.9 <= slope <= 1.15
     assert np.corrcoef(iron, found)[0, 1] > 0.99
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_slab_gives_what_the_whole_gives(path):
     network = read_checkpoint(path).network
-    slab = slice(40 - THICKNESS // 2, 40 + THICKNESS // 2)
-    part, whole = (contrast(network, *sources(0.15), keep) for keep in (slab, slice(None)))
+    part, whole = (contrast(network, *sources(0.15), keep) for keep in (SLAB, slice(None)))
     assert part == pytest.approx(whole, rel=0.1)
 
 
@@ -64,7 +63,7 @@ def test_a_slab_gives_what_the_whole_gives(path):
 def test_half_precision_changes_no_regional_value(path):
     network = read_checkpoint(path).network
     exact, rounded = (
-        contrast(network, *sources(0.15), slice(32, 48), dtype) for dtype in ("float32", "bfloat16")
+        contrast(network, *sources(0.15), slice(24, 40), dtype) for dtype in ("float32", "bfloat16")
     )
     assert rounded == pytest.approx(exact, rel=0.005)
     assert rounded != exact
