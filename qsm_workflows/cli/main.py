@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             given = ["run", *config_file.expand_config(given[1:])]
         arguments = build_parser().parse_args(given)
         arguments.command_line = shlex.join(["qsm-wf", *given])
-        return arguments.func(arguments)
+        status = arguments.func(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` has; what is left must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         # Python's own MemoryError has no message.
         print(f"qsm-wf: error: {str(error) or 'too little memory'}", file=sys.stderr)

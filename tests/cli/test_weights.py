@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from qsm_workflows.cli.main import main
@@ -136,3 +140,11 @@ def test_a_file_that_is_not_that_of_its_card_is_refused(weights):
     with pytest.raises(ValueError, match="damaged or was exchanged"):
         read_checkpoint(weights)
     assert main(["weights", "show", str(weights)]) == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "qsm_workflows.cli.main", "weights", "show", "deepqsm"]
+    shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    shown.stdout.close()
+    assert shown.stderr.read() == b""
+    assert shown.wait() == 128 + signal.SIGPIPE
