@@ -6,7 +6,7 @@ import pytest
 import torch
 from nipype import Node
 
-from qsm_workflows.interfaces.networks import IR2QSM, XQSM, DeepQSM, XQSMCropped, XQSMIndividual
+from qsm_workflows.interfaces.networks import XQSM, DeepQSM, XQSMCropped, XQSMIndividual
 from qsm_workflows.networks import lite, unet, xqsm
 from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.weights import sha256
@@ -117,6 +117,6 @@ def test_weights_that_are_installed_are_taken_by_default(tmp_path, images, monke
     write_checkpoint(tmp_path / "xqsm-cropped.safetensors", lite.LiteQSM(2))
     node = Node(XQSMCropped(**images), "cropped", base_dir=tmp_path)
     assert nib.load(node.run().outputs.out_file).shape == (16, 20, 24)
-    node = Node(IR2QSM(**images), "ir2qsm", base_dir=tmp_path)
-    with pytest.raises(Exception, match="ir2qsm has no weights: give a file"):
+    node = Node(XQSM(**images), "xqsm", base_dir=tmp_path)
+    with pytest.raises(Exception, match="xqsm has no weights: give a file"):
         node.run()
