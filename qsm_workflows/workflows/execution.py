@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from nipype import config as nipype_config
@@ -64,8 +65,9 @@ class StudyMultiProc(MultiProcPlugin):
     """Nipype's MultiProc with workers that keep to the log and may be killed.
 
     A worker that the system kills, for memory say, breaks the whole pool, and Nipype
-    1.11 then waits for its result for ever. Here the nodes that were running fail with
-    the reason and the rest goes on in a new pool. What happens in a worker comes back to
+    1.11 then waits for its result for ever, as it does for that of a node whose folder is
+    gone. Here the nodes that were running fail with the reason and the rest goes on, after a
+    kill in a new pool. What happens in a worker comes back to
     the parent, which knows whose node it was.
 
     Parameters
@@ -119,10 +121,17 @@ class StudyMultiProc(MultiProcPlugin):
                 "MemoryError: the process of this node, or one beside it, was killed, most often "
                 "for lack of memory; run fewer at once (--n-procs) or allow less memory (--mem)"
             )
-            result = {"result": None, "traceback": [reason], "taskid": task}
-            report = NodeReport()
+            result, report = _failure(task, [reason]), NodeReport()
+        except Exception as error:
+            # Nipype reads what a failed node left behind, and raises where that is gone too.
+            result, report = _failure(task, format_exception(error)), NodeReport()
         self._on_report(self._nodes.pop(task), report)
         self._taskresult[task] = result
+
+
+def _failure(task: int, traceback: list[str]) -> dict:
+    """Nipype's result of a node that has none."""
+    return {"result": None, "traceback": traceback, "taskid": task}
 
 
 def run_and_report(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, NodeReport]:

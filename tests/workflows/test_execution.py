@@ -25,6 +25,14 @@ def kill_own_process(value):
     return value
 
 
+def lose_own_folder(value):
+    import os
+    import shutil
+
+    shutil.rmtree(os.getcwd())
+    raise ValueError("the folder is gone")
+
+
 def take_memory(value):
     return len(bytearray(400_000_000))
 
@@ -66,6 +74,12 @@ def test_killed_worker_fails_its_node_and_not_the_run(run):
     failures, seen = run(node("killed", kill_own_process), node("passed", warn_and_pass))
     assert [failure.node for failure in failures] == ["wf.killed"]
     assert "memory" in failures[0].reason
+    assert ("passed", "end") in seen["status"]
+
+
+def test_node_whose_folder_is_gone_fails_and_not_the_run(run):
+    failures, seen = run(node("lost", lose_own_folder), node("passed", warn_and_pass))
+    assert [failure.node for failure in failures] == ["wf.lost"]
     assert ("passed", "end") in seen["status"]
 
 
