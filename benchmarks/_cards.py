@@ -98,7 +98,7 @@ class Accuracy:
         others : sequence of str
             Methods to compare it with.
         """
-        truth, own = self.errors("%"), self.errors("% of own full")
+        truth, own = (self.errors(suffix) for suffix in SUFFIXES)
         about = {
             "command": "benchmarks/networks.py",
             "heads": f"{len(self.heads)} digital heads of qsm-wf simulate, 1 mm; seeds "

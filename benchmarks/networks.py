@@ -124,6 +124,12 @@ def without_background(kept: Path, field: np.ndarray, case: Case) -> Case:
         return replace(case, field=arrays["field"], mask=arrays["mask"])
 
 
+def removed_in_slab(kept: Path, head: Whole, mm: float, centre: np.ndarray) -> Case:
+    """A slab with what RESHARP leaves of its own total field."""
+    slab = replace(head.case, field=head.total_field).cut(mm, centre)
+    return without_background(kept, slab.field, slab)
+
+
 def slab_tasks(head: Whole, seed: int, coverages: list[float], cache: Path) -> Iterator[Task]:
     whole = head.case
     centre = whole.centre()
@@ -132,9 +138,8 @@ def slab_tasks(head: Whole, seed: int, coverages: list[float], cache: Path) -> I
     for mm in coverages:
         yield Task(whole.cut(mm, centre), seed, "ideal", mm)
         yield Task(local.cut(mm, centre), seed, "B+T", mm)
-        slab = replace(whole, field=head.total_field).cut(mm, centre)
         kept = cache / f"local{seed}_{mm:g}.npz"
-        yield Task(without_background(kept, slab.field, slab), seed, "T+B", mm)
+        yield Task(removed_in_slab(kept, head, mm, centre), seed, "T+B", mm)
         if mm in REFERENCE_MM:
             noisy = replace(whole, field=whole.field + noise * whole.mask)
             yield Task(noisy.cut(mm, centre), seed, "noisy", mm)
@@ -156,11 +161,9 @@ def lesion_tasks(head: Whole, seed: int, cache: Path) -> Iterator[Task]:
             yield Task(whole.cut(mm, centre), seed, "ideal", mm, lesion=lesion)
             yield Task(local.cut(mm, centre), seed, "B+T", mm, lesion=lesion)
             if mm >= LEAST_ERODED_MM:
-                slab = replace(whole, field=head.total_field).cut(mm, centre)
                 kept = cache / f"local{seed}_{lesion}_{mm:g}.npz"
-                yield Task(
-                    without_background(kept, slab.field, slab), seed, "T+B", mm, lesion=lesion
-                )
+                case = removed_in_slab(kept, head, mm, centre)
+                yield Task(case, seed, "T+B", mm, lesion=lesion)
 
 
 def measure(task: Task, chi: np.ndarray, thickness: float) -> dict[str, float]:

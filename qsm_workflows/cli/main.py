@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import shlex
 import signal
 import sys
@@ -58,17 +59,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = arguments.func(arguments)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        # The reader has seen enough, as `head` has; what is left must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        # A pipe to a worker may break as well, and that is an error.
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            # What is left must not be flushed at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
         # Python's own MemoryError has no message.
         print(f"qsm-wf: error: {str(error) or 'too little memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("qsm-wf: stopped; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _reader_is_gone() -> bool:
+    """Whether whoever read the output has seen enough, as `head` has."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLERR)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 if __name__ == "__main__":
