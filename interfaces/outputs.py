@@ -1,6 +1,7 @@
 """Saving of a node's result under its final name."""
 
 import json
+import os
 from pathlib import Path
 
 from nipype.interfaces.base import (
@@ -37,7 +38,8 @@ class SaveDerivative(SimpleInterface):
     """Bring a file to its final name, with a JSON sidecar, whole or not at all.
 
     Runs on every execution, since a cached node says nothing about whether its file is
-    still in the output folder, but leaves a file alone that is newer than its source.
+    still in the output folder, but leaves a file alone that is as old as its source: that is
+    what was kept of it before.
     """
 
     input_spec = _SaveDerivativeInputSpec
@@ -46,8 +48,8 @@ class SaveDerivative(SimpleInterface):
 
     def _run_interface(self, runtime):
         source, target = Path(self.inputs.in_file), Path(self.inputs.out_path)
-        if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            write_whole(target, lambda partial: copy_file(source, partial))
+        if not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+            write_whole(target, lambda partial: _copy_with_time(source, partial))
         if isdefined(self.inputs.metadata):
             sidecar = target.with_name(target.name.split(".")[0] + ".json")
             text = json.dumps(self._sidecar(), indent=2, ensure_ascii=False) + "\n"
@@ -72,3 +74,9 @@ class SaveDerivative(SimpleInterface):
         if isdefined(self.inputs.actual_thickness):
             metadata["CoverageMillimetersActual"] = self.inputs.actual_thickness
         return metadata
+
+
+def _copy_with_time(source: Path, target: Path) -> None:
+    copy_file(source, target)
+    made = source.stat()
+    os.utime(target, ns=(made.st_atime_ns, made.st_mtime_ns))

@@ -1,13 +1,12 @@
 """The output folder as a BIDS dataset of its own."""
 
-import json
 import os
 from pathlib import Path
 
 from qsm_workflows import __version__
 
 from .names import Derivatives
-from .sidecars import Provenance
+from .sidecars import Provenance, read_json
 from .writing import write_json, write_text
 
 BIDS_VERSION = "1.10.0"
@@ -37,7 +36,8 @@ def write_dataset(provenance: Provenance) -> None:
     Raises
     ------
     ValueError
-        If the folder is the raw dataset itself, or another program's derivative.
+        If the folder is the raw dataset itself, another program's derivative, or that of
+        another dataset.
     """
     derivatives = Derivatives(provenance.out_dir)
     if os.path.abspath(provenance.out_dir) == os.path.abspath(provenance.bids_dir):
@@ -46,6 +46,7 @@ def write_dataset(provenance: Provenance) -> None:
         )
     raw = Path(os.path.relpath(provenance.bids_dir, provenance.out_dir)).as_posix()
     _refuse_foreign(provenance.out_dir)
+    _refuse_other_source(provenance)
     write_json(
         derivatives.description,
         {
@@ -69,12 +70,8 @@ def write_dataset(provenance: Provenance) -> None:
 
 def is_own_output(folder: Path) -> bool:
     """Whether a folder is the output dataset of an earlier run."""
-    description = Derivatives(folder).description
-    try:
-        makers = json.loads(description.read_text(encoding="utf-8")).get("GeneratedBy", [])
-        return "qsm-workflows" in [maker.get("Name") for maker in makers]
-    except (OSError, ValueError, AttributeError):
-        return False
+    makers = read_json(Derivatives(folder).description).get("GeneratedBy", [])
+    return any(isinstance(maker, dict) and maker.get("Name") == "qsm-workflows" for maker in makers)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -83,4 +80,20 @@ def _refuse_foreign(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a dataset that qsm-workflows did not write; choose another output "
             "folder"
+        )
+
+
+def _refuse_other_source(provenance: Provenance) -> None:
+    """Refuse to replace the maps of another dataset, whose participants may have the same names.
+
+    A dataset that is no longer where it was, or is seen from a container, is not another.
+    """
+    if not is_own_output(provenance.out_dir):
+        return
+    links = read_json(Derivatives(provenance.out_dir).description).get("DatasetLinks", {})
+    earlier = provenance.out_dir / links.get("raw", "")
+    if "raw" in links and earlier.is_dir() and not earlier.samefile(provenance.bids_dir):
+        raise ValueError(
+            f"{provenance.out_dir} holds the maps of another dataset, {earlier.resolve()}; choose "
+            "another output folder"
         )

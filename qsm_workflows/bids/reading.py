@@ -16,8 +16,8 @@ from qsm_workflows.algorithms.geometry import FloatArray, b0_direction, voxel_si
 
 from .problems import Problems
 
-# Background removal erodes 3 mm at each end: a thinner image leaves nothing to look at.
-_THINNEST = 12.0
+THINNEST = 12.0
+"""Least thickness of an image or slab, mm: background removal erodes 3 mm at each end."""
 _FEWEST_SLICES = 5
 # Twice the extent of the deep grey matter: below it, contrast falls off fast.
 _RECOMMENDED = 64.0
@@ -128,12 +128,12 @@ def _check_extent(
     """Whether the image is thick enough, and knows how it lies in the scanner."""
     extent = np.asarray(image.shape) * size
     axis = int(np.argmin(extent))
-    if min(image.shape) < _FEWEST_SLICES or extent[axis] < _THINNEST:
+    if min(image.shape) < _FEWEST_SLICES or extent[axis] < THINNEST:
         found.error(
             path,
             f"it is too thin: {' × '.join(map(str, image.shape))} voxels, {extent[axis]:.3g} mm "
             f"along axis {axis}",
-            f"QSM needs {_FEWEST_SLICES} slices and {_THINNEST:g} mm at the least",
+            f"QSM needs {_FEWEST_SLICES} slices and {THINNEST:g} mm at the least",
         )
     else:
         axis = slab_axis(image.affine)

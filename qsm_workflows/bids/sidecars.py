@@ -1,5 +1,6 @@
 """What a run says about each of its outputs."""
 
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -62,6 +63,15 @@ class Provenance:
         }
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON object; empty where the file is absent or no such object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @dataclass(frozen=True)
 class Branch:
     """One order of processing at one coverage.
@@ -76,6 +86,8 @@ class Branch:
         Thickness asked for.
     axis : int
         Voxel axis across the slab.
+    centre : tuple of float
+        World position that the slab is centred on, mm.
     total_field : bool
         Whether the total field is inverted, no background being removed.
     """
@@ -84,6 +96,7 @@ class Branch:
     percent: float
     millimetres: float
     axis: int
+    centre: tuple[float, float, float]
     total_field: bool = False
 
     @property
@@ -96,6 +109,7 @@ class Branch:
             "CoveragePercent": self.percent,
             "CoverageMillimeters": self.millimetres,
             "SlabAxis": "ijk"[self.axis],
+            "SlabCenterMillimeters": [round(x, 3) for x in self.centre],
         }
 
     @property

@@ -5,6 +5,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from qsm_workflows.workflows.config import DEFAULT_REFERENCE
+
 from .run import add_dataset_options
 
 
@@ -21,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_dataset_options(parser.add_argument_group("data"))
     parser.add_argument(
         "--reference",
-        default="optic_radiation",
+        default=DEFAULT_REFERENCE,
         metavar="REGION",
         help="region that susceptibility will be relative to (default: %(default)s)",
     )

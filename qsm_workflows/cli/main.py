@@ -6,6 +6,7 @@ import select
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from qsm_workflows import __version__
@@ -46,10 +47,20 @@ def from_bids_app(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
+class _Terminated(KeyboardInterrupt):
+    """A scheduler or the system asks the process to end; it ends as on Ctrl-C."""
+
+
+def _on_sigterm(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 when a scan failed, 2 for bad input."""
     # Nipype asks a server for its latest version unless told not to.
     os.environ.setdefault("NIPYPE_NO_ET", "1")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
     given = from_bids_app(sys.argv[1:] if argv is None else argv)
     try:
         if given[:1] == ["run"]:
@@ -68,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python's own MemoryError has no message.
         print(f"qsm-wf: error: {str(error) or 'too little memory'}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("qsm-wf: stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT)
 
 
 def _reader_is_gone() -> bool:

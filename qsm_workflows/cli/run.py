@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_workflows.networks.methods import method_key
+from qsm_workflows.workflows.config import DEFAULT_REFERENCE
 from qsm_workflows.workflows.presets import PRESETS
 
 BACKGROUND_REMOVALS = ("resharp", "sharp", "vsharp", "ismv", "pdf", "lbv")
@@ -76,6 +77,8 @@ def add_dataset_options(group) -> None:
     ):
         group.add_argument(
             f"--{key}-label",
+            # As BIDS-Apps spell it.
+            f"--{key}_label",
             nargs="+",
             metavar="LABEL",
             help=f"{name} to process, with or without their key (default: all)",
@@ -151,7 +154,7 @@ def _add_study_options(group) -> None:
     )
     group.add_argument(
         "--reference",
-        default="optic_radiation",
+        default=DEFAULT_REFERENCE,
         metavar="REGION",
         help="region that susceptibility is relative to; 'mask' is the mean of the brain "
         "(default: %(default)s)",
@@ -233,13 +236,16 @@ def _add_processing_options(group) -> None:
 
 def _add_execution_options(group) -> None:
     group.add_argument(
-        "--n-procs", type=_positive(int), metavar="N", help="nodes at once (default: all cores)"
+        "--n-procs",
+        type=_positive(int),
+        metavar="N",
+        help="nodes at once (default: all cores that it may use)",
     )
     group.add_argument(
         "--mem",
         type=_positive(float),
         metavar="GB",
-        help="memory to use (default: 90 %% of the machine's)",
+        help="memory to use (default: 90 %% of what the machine, job or container has)",
     )
     group.add_argument(
         "--threads",

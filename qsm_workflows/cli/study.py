@@ -6,9 +6,10 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
-import psutil
+from nipype.pipeline import plugins
 from tqdm import tqdm
 
 from qsm_workflows.algorithms.presets import RESHARP_PRESETS
@@ -19,7 +20,15 @@ from qsm_workflows.report.page import write_report
 from qsm_workflows.report.sections import Failure
 from qsm_workflows.workflows.config import FULL, Coverage, StudyConfig, parse_coverages
 from qsm_workflows.workflows.estimate import Estimate, estimate_study
-from qsm_workflows.workflows.methods import check_parameters, total_field_methods
+from qsm_workflows.workflows.machine import allotted_cores, allotted_memory_gb
+from qsm_workflows.workflows.methods import (
+    BACKGROUND_REMOVALS,
+    MASK_METHODS,
+    METHODS,
+    UNWRAPPINGS,
+    check_parameters,
+    total_field_methods,
+)
 from qsm_workflows.workflows.plan import ScanPlan
 from qsm_workflows.workflows.presets import PRESETS, default_preset
 from qsm_workflows.workflows.runner import (
@@ -43,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
         print(write_report(provenance.out_dir))
         return 0
     config = study_config(args)
+    _check_plugin(args.plugin)
+    for option, folder in (("--out", out_dir), ("--work", args.work)):
+        _check_writable(option, folder)
+    _show_unused(config)
     execution = Execution(
         work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
     )
@@ -52,17 +65,22 @@ def run(args: argparse.Namespace) -> int:
     preparation = _prepare(args, index, config, provenance)
     _show_warnings(preparation)
     estimate = estimate_study(preparation.plans, config)
+    if args.write_graph:
+        for path in draw_graphs(preparation.plans, config, provenance, execution.work_dir):
+            print(path)
     if args.dry_run:
         n_nodes = count_study_nodes(preparation.plans, config, provenance)
         _show_plan(preparation, config, estimate, n_nodes, execution.plugin_args["n_procs"])
         return 1 if preparation.failures or faults else 0
-    if args.write_graph:
-        for path in draw_graphs(preparation.plans, config, provenance, execution.work_dir):
-            print(path)
-    failures = list(preparation.failures)
+    incomplete = []
     if preparation.plans:
         bar = _NoProgress if args.no_progress else _ProgressBar
-        failures += run_study(preparation.plans, config, provenance, execution, bar)
+        incomplete = run_study(preparation.plans, config, provenance, execution, bar)
+    _show_failures(preparation, incomplete, Derivatives(provenance.out_dir))
+    failures = [*preparation.failures, *incomplete]
+    if not provenance.out_dir.is_dir():
+        # Every scan was refused before anything was written.
+        return 1
     page = write_report(
         provenance.out_dir,
         failures=[
@@ -73,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
             *(Failure(f.scan.prefix, f.reason, f.step) for f in failures),
         ],
     )
-    _show_failures(failures, Derivatives(provenance.out_dir))
     print(page)
     return 1 if failures or faults else 0
 
@@ -122,6 +139,32 @@ def study_config(args: argparse.Namespace) -> StudyConfig:
         device=args.device,
         num_threads=args.threads,
     )
+
+
+def _check_plugin(name: str) -> None:
+    """Refuse a plugin that Nipype does not have."""
+    known = [key.removesuffix("Plugin") for key in vars(plugins) if key.endswith("Plugin")]
+    if name not in known:
+        raise ValueError(f"--plugin {name} is none of Nipype's; it has {', '.join(sorted(known))}")
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to."""
+    there = next(
+        above for above in (folder.absolute(), *folder.absolute().parents) if above.exists()
+    )
+    if not there.is_dir():
+        raise ValueError(f"{option} {folder}: {there} is not a folder; choose another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {folder}: {there} may not be written to; choose another")
+
+
+def _show_unused(config: StudyConfig) -> None:
+    """Tell of parameters that change nothing: a file of settings may serve several studies."""
+    chosen = {*config.methods, config.background_removal, config.mask_method, config.unwrapping}
+    optional = {*METHODS, *BACKGROUND_REMOVALS, *MASK_METHODS, *UNWRAPPINGS}
+    for step in sorted(config.parameters.keys() & optional - chosen):
+        print(f"parameters of {step} change nothing: it is not used here", file=sys.stderr)
 
 
 def _check_total_field(
@@ -198,10 +241,10 @@ def _extent(text: str) -> float | None:
 
 
 def _plugin_args(args: argparse.Namespace) -> dict[str, Any]:
-    memory = args.mem or 0.9 * psutil.virtual_memory().total / 1e9
+    memory = args.mem or 0.9 * allotted_memory_gb()
     gpus = args.n_gpus if args.device != "cpu" else 0
     return {
-        "n_procs": args.n_procs or os.cpu_count() or 1,
+        "n_procs": args.n_procs or allotted_cores(),
         "memory_gb": memory,
         "n_gpu_procs": gpus,
         # A node that wants more than there is runs alone instead of not at all.
@@ -290,14 +333,20 @@ def describe(plan: ScanPlan, config: StudyConfig) -> str:
     return "\n".join(lines)
 
 
-def _show_failures(failures: Sequence[ScanFailure], names: Derivatives) -> None:
-    for failure in failures:
+def _show_failures(
+    preparation: Preparation, incomplete: Sequence[ScanFailure], names: Derivatives
+) -> None:
+    """Tell what went wrong in the run; why scans were left out was told before it."""
+    for failure in incomplete:
         step = f" at {failure.step}" if failure.step else ""
+        log = names.log(failure.scan)
+        where = f"; log: {log}" if log.exists() else ""
         print(
-            f"{failure.scan.prefix} is not complete{step}: {failure.reason}; "
-            f"log: {names.log(failure.scan)}",
-            file=sys.stderr,
+            f"{failure.scan.prefix} is not complete{step}: {failure.reason}{where}", file=sys.stderr
         )
+    if preparation.failures:
+        left_out = ", ".join(failure.scan.prefix for failure in preparation.failures)
+        print(f"left out, see above: {left_out}", file=sys.stderr)
 
 
 class _ProgressBar:

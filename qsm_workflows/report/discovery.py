@@ -1,6 +1,5 @@
 """What an output folder holds: one record a scan, found by file names and sidecars."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from qsm_workflows.bids.names import branch_label, mask_label, sidecar_path
 from qsm_workflows.bids.scan import parse_name
+from qsm_workflows.bids.sidecars import read_json
 
 from .vocabulary import METHOD_NAMES
 
@@ -136,15 +136,6 @@ def find_scans(root: Path) -> list[ScanOutputs]:
             files.setdefault(_key(entities), {})[suffix, entities.get("desc", "")] = path
     keys = {key for key, found in files.items() if _is_scan(found)} | set(chi)
     return [_collect(key, files, chi.get(key, [])) for key in sorted(keys, key=lambda k: str(k))]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Content of a JSON object; empty where the file is absent or no such object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _key(entities: Mapping[str, str]) -> _Key:

@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qsm_workflows import __version__
 from qsm_workflows.bids.names import Derivatives
-from qsm_workflows.bids.sidecars import regions_dictionary
+from qsm_workflows.bids.sidecars import read_json, regions_dictionary
 from qsm_workflows.bids.writing import write_table, write_text
 
-from .discovery import ScanOutputs, find_scans, read_json
+from .discovery import ScanOutputs, find_scans
 from .methods import MethodsText, methods_text, parameter_text
 from .sections import Failure, Section, failed_section, group_section, scan_section
 from .tables import concatenate, summarise

@@ -11,6 +11,9 @@ ORDERS = ("B+T", "T+B")
 TOTAL_FIELD = "total"
 """Branch of the methods that take the total field: truncated as in T+B, no background removed."""
 
+DEFAULT_REFERENCE = "optic_radiation"
+"""Region that susceptibility is relative to unless another is asked for."""
+
 _MOST_COVERAGES = 1000
 
 
@@ -143,7 +146,7 @@ class StudyConfig:
     preset: str = "study"
     background_removal: str = "resharp"
     resharp_preset: str = "study"
-    reference: str = "optic_radiation"
+    reference: str = DEFAULT_REFERENCE
     dgm_extent: float | None = 32.0
     centre: tuple[float, float, float] | None = None
     slab_axis: int | None = None

@@ -8,9 +8,9 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from .config import StudyConfig
 from .methods import BACKGROUND_REMOVALS, METHODS
+from .outputs import branches, outputs
 from .plan import ScanGeometry, ScanPlan
 from .resources import memory_gb, padded_voxels
-from .study import branches, outputs
 
 # CPU seconds per million voxels of everything but the inversions, measured like those.
 _PREPROCESSING_SECONDS = 4.0

@@ -100,6 +100,12 @@ class StudyMultiProc(MultiProcPlugin):
             mp_context=get_context(self.plugin_args["mp_context"]),
         )
 
+    def stop(self) -> None:
+        """End the workers, in the middle of a node too: nobody waits for it any more."""
+        for process in list((self.pool._processes or {}).values()):
+            process.terminate()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
     def _submit_job(self, node, updatehash=False):
         self._taskid += 1
         work = partial(run_and_report, node, updatehash, self._taskid)
@@ -283,6 +289,10 @@ def run_workflow(
         if not failures:
             raise RuntimeError(f"the workflow could not be run: {error}") from error
         return failures
+    except BaseException:
+        if isinstance(runner, StudyMultiProc):
+            runner.stop()
+        raise
     finally:
         gc.unfreeze()
     return []

@@ -11,9 +11,10 @@ from qsm_workflows.algorithms.geometry import voxel_size
 from qsm_workflows.algorithms.regions import Region
 from qsm_workflows.bids.companions import Companions
 from qsm_workflows.bids.index import Scan
+from qsm_workflows.bids.reading import THINNEST
 from qsm_workflows.networks.methods import resampling_warning
 
-from .config import Coverage, StudyConfig
+from .config import DEFAULT_REFERENCE, Coverage, StudyConfig
 from .methods import METHODS
 
 DEEP_GREY = ("caudate", "pallidum", "putamen")
@@ -107,8 +108,9 @@ def plan_scan(
     Raises
     ------
     ValueError
-        If a slab lies outside the image, or the deep-grey extent is to be measured and
-        there are no labels to measure it in.
+        If a slab lies outside the image or is too thin, the labels do not hold the reference
+        region that was asked for, or the deep-grey extent is to be measured and there are no
+        labels to measure it in.
     """
     image = nib.load(scan.images[0])
     affine = np.asarray(image.affine, dtype=float)
@@ -123,6 +125,12 @@ def plan_scan(
         (r for r in regions if r.name == config.reference and r.hemisphere == "both"), None
     )
     if reference is None and config.reference != "mask":
+        if regions and config.reference != DEFAULT_REFERENCE:
+            known = ", ".join(sorted({region.name for region in regions}))
+            raise ValueError(
+                f"--reference {config.reference}: {companions.labels} holds no such region; it "
+                f"has {known}"
+            )
         warnings.append(
             f"no labels of {config.reference}: maps are relative to the mean of the brain mask, "
             "which changes with coverage"
@@ -146,6 +154,11 @@ def plan_scan(
             extent = _extent(labels, regions, axis, affine, scan.prefix)
         for coverage in coverages:
             slab = place_slab(image.shape, affine, centre, coverage.percent / 100 * extent, axis)
+            if slab.actual_thickness < THINNEST:
+                raise ValueError(
+                    f"coverage {coverage.label} % is a slab of {slab.actual_thickness:.3g} mm; "
+                    f"below {THINNEST:g} mm nothing is left to look at: choose a larger coverage"
+                )
             slabs[coverage] = slab
             if slab.is_clipped:
                 warnings.append(

@@ -4,7 +4,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
@@ -19,7 +22,9 @@ from qsm_workflows.bids.scan import Scan
 from qsm_workflows.bids.sidecars import Provenance
 
 from .config import StudyConfig
+from .earlier import check_earlier_maps
 from .execution import NodeFailure, NodeReport, configure_nipype, nipype_log, run_workflow
+from .locks import hold_scans
 from .plan import ScanPlan, plan_scan
 from .study import init_measurement_wf, init_scan_wf, init_study_wf
 
@@ -125,7 +130,9 @@ def prepare(
             if errors:
                 raise ValueError("; ".join(errors))
             warnings = [str(problem) for problem in problems]
-            preparation.plans.append(plan_scan(scan, companions, config, warnings))
+            plan = plan_scan(scan, companions, config, warnings)
+            check_earlier_maps(plan, config, provenance)
+            preparation.plans.append(plan)
         except (ValueError, OSError) as error:
             preparation.failures.append(ScanFailure(scan, str(error)))
     return preparation
@@ -143,6 +150,15 @@ def count_study_nodes(
     """Nodes that a study would run; every scan's graph has the same."""
     first = [init_scan_wf(plan=plan, config=config, provenance=provenance) for plan in plans[:1]]
     return len(plans) * sum(count_nodes(workflow) for workflow in first)
+
+
+def study_folder(work_dir: Path, provenance: Provenance) -> Path:
+    """Folder of the intermediate results of one dataset and one output.
+
+    Participants of one name in two datasets must not share nodes.
+    """
+    folders = f"{provenance.bids_dir.resolve()}\n{provenance.out_dir.resolve()}"
+    return work_dir / f"{provenance.bids_dir.name}_{sha256(folders.encode()).hexdigest()[:8]}"
 
 
 def run_study(
@@ -167,26 +183,51 @@ def run_study(
     Returns
     -------
     list of ScanFailure
-        Nodes that failed.
+        Nodes that failed, and scans that another run works on.
 
     Raises
     ------
     RuntimeError
         If a graph could not be run at all.
     """
-    names = Derivatives(provenance.out_dir)
-    crash_dir = execution.work_dir / "crashes"
-    crash_dir.mkdir(parents=True, exist_ok=True)
-    configure_nipype(crash_dir)
     write_dataset(provenance)
-    logs = _ScanLogs(names, plans, provenance)
-    failures: list[NodeFailure] = []
-    log_file = names.logs / "nipype.log"
-    with nipype_log(log_file):
-        for init_wf in (init_study_wf, init_measurement_wf):
-            workflow = init_wf(
-                plans=plans, config=config, provenance=provenance, work_dir=execution.work_dir
+    lock_file = Derivatives(provenance.out_dir).logs / "running.lock"
+    with hold_scans(lock_file, [plan.scan.prefix for plan in plans]) as free:
+        failures = [
+            ScanFailure(
+                plan.scan,
+                f"another run is writing it to {provenance.out_dir}; wait until that ends, or "
+                "choose another output folder",
             )
+            for plan in plans
+            if plan.scan.prefix not in free
+        ]
+        held = [plan for plan in plans if plan.scan.prefix in free]
+        if held:
+            failures += _run_graphs(held, config, provenance, execution, start)
+    return failures
+
+
+def _run_graphs(
+    plans: Sequence[ScanPlan],
+    config: StudyConfig,
+    provenance: Provenance,
+    execution: Execution,
+    start: Callable[[int], Progress],
+) -> list[ScanFailure]:
+    """Run the graph of the scans, then that of the measurement; gives the nodes that failed."""
+    names = Derivatives(provenance.out_dir)
+    work_dir = study_folder(execution.work_dir, provenance)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    logs = _ScanLogs(names, plans, provenance)
+    failures: list[ScanFailure] = []
+    log_file = names.logs / "nipype.log"
+    # Crash files of another run must not be taken for those of this one.
+    with nipype_log(log_file), TemporaryDirectory(prefix="crashes_", dir=work_dir) as folder:
+        crash_dir = Path(folder)
+        configure_nipype(crash_dir)
+        for init_wf in (partial(init_study_wf, config=config), init_measurement_wf):
+            workflow = init_wf(plans=plans, provenance=provenance, work_dir=work_dir)
             if workflow is None:
                 continue
             progress = start(count_nodes(workflow))
@@ -195,7 +236,7 @@ def run_study(
                 logs.write(node, status)
                 progress(node, status)
 
-            failures += run_workflow(
+            failed = run_workflow(
                 workflow,
                 plugin=execution.plugin,
                 plugin_args=execution.plugin_args,
@@ -204,7 +245,8 @@ def run_study(
                 on_status=on_status,
                 on_report=logs.note,
             )
-    return [logs.report(failure) for failure in failures]
+            failures += [logs.report(failure) for failure in failed]
+    return failures
 
 
 class _ScanLogs:

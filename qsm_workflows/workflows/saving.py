@@ -69,7 +69,8 @@ class Saver:
                     sources=self._mask_sources(),
                     scan=scan,
                     method=None if self.plan.companions.mask else self.config.mask_method,
-                ),
+                )
+                | self._changes(self.config.mask_method, "refine", "reliability"),
             ),
             "total_field": (
                 self.names.total_field(scan),
@@ -78,7 +79,9 @@ class Saver:
                     kind="total",
                     sources=scan.images,
                     unwrapping=self._unwrapping(),
-                ),
+                )
+                | {"PhaseSign": scan.phase_sign or 1}
+                | self._changes("phase_offset", "fit"),
             ),
         }
         if len(scan.echo_times) >= R2STAR_ECHOES:
@@ -112,6 +115,7 @@ class Saver:
             coverage.percent,
             self.plan.geometry.thickness(coverage),
             self.plan.geometry.axis,
+            self.plan.geometry.centre,
             total_field,
         )
         prefix = f"outputnode.cov{coverage.label}_"
@@ -181,6 +185,12 @@ class Saver:
             parameters |= {"network": card.get("name", "weights given by the user")}
             parameters |= {"weights": Path(weights).name, "weights_sha256": sha256(weights)}
         return parameters
+
+    def _changes(self, *steps: str) -> dict[str, Any]:
+        """Parameters of steps that are not their defaults."""
+        given = self.config.parameters
+        changed = {step: dict(given[step]) for step in steps if given.get(step)}
+        return {"StepParameters": changed} if changed else {}
 
     def _unwrapping(self) -> dict[str, Any]:
         name = self.config.unwrapping

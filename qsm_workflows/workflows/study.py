@@ -1,7 +1,6 @@
 """The whole study: every scan, both orders, all coverages and methods; then the measurement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -16,12 +15,12 @@ from qsm_workflows.interfaces.outputs import SaveDerivative
 from qsm_workflows.interfaces.phase import SplitComplex
 
 from .branches import init_bt_wf, init_tb_wf
-from .config import FULL, ORDERS, TOTAL_FIELD, Coverage, StudyConfig
-from .methods import METHODS, total_field_methods
+from .config import FULL, TOTAL_FIELD, StudyConfig
+from .outputs import SavedMap, branches, saved_maps
 from .plan import ScanPlan
 from .preprocessing import init_preprocessing_wf
 from .resources import memory_gb
-from .saving import Saver, branch_order
+from .saving import Saver
 
 _BRANCHES: Mapping[str, Callable[..., pe.Workflow]] = {
     "B+T": init_bt_wf,
@@ -30,64 +29,9 @@ _BRANCHES: Mapping[str, Callable[..., pe.Workflow]] = {
 }
 
 
-@dataclass(frozen=True)
-class Output:
-    """One susceptibility map that a scan's graph makes.
-
-    Attributes
-    ----------
-    order : str
-        ``B+T``, ``T+B`` or ``full``.
-    coverage : Coverage
-    method : str
-    """
-
-    order: str
-    coverage: Coverage
-    method: str
-
-    @property
-    def of_total_field(self) -> bool:
-        """Whether the total field is inverted."""
-        return METHODS[self.method].takes_total_field
-
-
 def study_name() -> str:
     """Name of the study's graph and folder; Nipype does not hash code, so the version is in."""
     return "qsm_" + __version__.replace(".", "_") + "_wf"
-
-
-def branches(config: StudyConfig) -> dict[str, StudyConfig]:
-    """Branches of a scan's graph, each with the coverages and methods it takes.
-
-    The whole image is a coverage of the B+T branch, whose background is removed there. Methods
-    of the total field are a branch of their own, whose whole image is not touched either.
-    """
-    slabs = tuple(coverage for coverage in config.coverages if not coverage.is_full)
-    full = (FULL,) if FULL in config.coverages else ()
-    cut_last, cut_first = (slabs if order in config.orders else () for order in ORDERS)
-    total = total_field_methods(config.methods)
-    local = tuple(name for name in config.methods if name not in total)
-    wanted = {
-        "B+T": (local, cut_last + full),
-        "T+B": (local, cut_first),
-        TOTAL_FIELD: (total, cut_first + full),
-    }
-    return {
-        branch: replace(config, methods=methods, coverages=coverages)
-        for branch, (methods, coverages) in wanted.items()
-        if methods and coverages
-    }
-
-
-def outputs(config: StudyConfig) -> list[Output]:
-    """Every susceptibility map of a scan."""
-    return [
-        Output("full" if coverage.is_full else branch_order(branch), coverage, method)
-        for branch, own in branches(config).items()
-        for coverage in own.coverages
-        for method in own.methods
-    ]
 
 
 def init_study_wf(
@@ -181,33 +125,28 @@ def init_scan_wf(*, plan: ScanPlan, config: StudyConfig, provenance: Provenance)
 def init_measurement_wf(
     *,
     plans: Sequence[ScanPlan],
-    config: StudyConfig,
     provenance: Provenance,
     work_dir: Path,
 ) -> pe.Workflow | None:
     """Graph that reads the regions of all maps that the study left; None when there are none.
 
     It is a graph of its own, run after the study's, because it takes whatever maps there
-    are: a node that failed leaves the others to be measured.
+    are: a node that failed leaves the others to be measured, and a method that is added
+    later leaves those of the runs before.
 
     Parameters
     ----------
     plans : sequence of ScanPlan
-    config : StudyConfig
     provenance : Provenance
     work_dir : Path
     """
     names = Derivatives(provenance.out_dir)
     workflow = pe.Workflow(name=f"measure_{study_name()}", base_dir=str(work_dir))
     for plan in plans:
-        found = [
-            output
-            for output in outputs(config)
-            if names.chi(plan.scan, output.method, output.order, output.coverage.percent).exists()
-        ]
+        found = saved_maps(plan.scan, names)
         if plan.companions.labels is None or not found:
             continue
-        measure = _init_measure_node(plan, config, names, found)
+        measure = _init_measure_node(plan, names, found)
         save = pe.Node(
             SaveDerivative(
                 out_path=str(names.regions_table(plan.scan)), metadata=regions_dictionary()
@@ -218,20 +157,19 @@ def init_measurement_wf(
     return workflow if workflow.list_node_names() else None
 
 
-def _init_measure_node(
-    plan: ScanPlan, config: StudyConfig, names: Derivatives, found: Sequence[Output]
-) -> pe.Node:
-    scan = plan.scan
+def _init_measure_node(plan: ScanPlan, names: Derivatives, found: Sequence[SavedMap]) -> pe.Node:
+    scan, made = plan.scan, [saved.output for saved in found]
+    whole = plan.geometry.thickness(FULL)
     measure = MeasureRegions(
-        chi=[str(names.chi(scan, o.method, o.order, o.coverage.percent)) for o in found],
+        chi=[str(saved.path) for saved in found],
         mask=[
             str(names.branch_mask(scan, o.order, o.coverage.percent, total_field=o.of_total_field))
-            for o in found
+            for o in made
         ],
-        order=[o.order for o in found],
-        method=[o.method for o in found],
-        coverage_percent=[o.coverage.percent for o in found],
-        coverage_mm=[plan.geometry.thickness(o.coverage) for o in found],
+        order=[o.order for o in made],
+        method=[o.method for o in made],
+        coverage_percent=[o.coverage.percent for o in made],
+        coverage_mm=[saved.millimetres or whole for saved in found],
         labels=str(plan.companions.labels),
         regions=[(r.name, r.hemisphere, list(r.indices)) for r in plan.regions],
         identifiers={

@@ -70,7 +70,7 @@ def write_outputs(provenance: Provenance, scan) -> None:
         ),
     )
     for order, percent in (("B+T", 100), ("T+B", 62.5), ("full", math.inf)):
-        branch = Branch(order, percent, 0.32 * percent, 2)
+        branch = Branch(order, percent, 0.32 * percent, 2, (0.0, 5.0, -3.0))
         put(
             names.branch_mask(scan, order, percent),
             mask_sidecar(provenance, scan=scan, sources=[names.brain_mask(scan)], branch=branch),

@@ -15,9 +15,10 @@ from qsm_workflows.workflows import methods
 from qsm_workflows.workflows.branches import init_bt_wf, init_tb_wf
 from qsm_workflows.workflows.config import StudyConfig, parse_coverages
 from qsm_workflows.workflows.inversion import init_inversion_wf
+from qsm_workflows.workflows.outputs import outputs
 from qsm_workflows.workflows.plan import plan_scan
 from qsm_workflows.workflows.preprocessing import init_preprocessing_wf
-from qsm_workflows.workflows.study import init_study_wf, outputs
+from qsm_workflows.workflows.study import init_study_wf
 
 METHODS = ("tkd", "ilsqr", "medi")
 

@@ -129,7 +129,7 @@ def test_a_scan_refused_for_its_names_makes_the_run_incomplete(run, dataset, cap
     t1.parent.mkdir(parents=True)
     shutil.copyfile(next(anat.glob("*.nii.gz")), t1)
     # A participant without the scan that this is about is told of, but is no fault.
-    assert run("--dry-run", "--participant-label", "01", "03")[0] == 0
+    assert run("--dry-run", "--participant_label", "01", "03")[0] == 0
     assert "sub-03_T1w" in capsys.readouterr().err
     status, out = run(*QUICK)
     assert status == 1
@@ -247,6 +247,9 @@ def test_another_background_removal_is_used_and_told(run):
         (["--method", "tkd", "tfi", "--order", "B+T"], "tfi would give no map"),
         (["--method", "tfi", "lnqsm", "--bgremove", "pdf"], "of no use to tfi, lnqsm"),
         (["--participant-label", "09"], "no scan that can be processed"),
+        (["--plugin", "MultiPorc"], "it has"),
+        (["--reference", "thalmus", "--dry-run"], None),
+        (["--coverage", "10,100", "--dry-run"], None),
         (["--labels", "nowhere/{subject}.nii.gz", "--dry-run"], None),
         (["--centre", "0", "0", "900", "--dry-run"], None),
     ],
@@ -262,6 +265,13 @@ def test_bad_options_are_refused_before_any_work(run, options, message, capsys):
         assert status == 2
         assert message in errors
     assert not out.exists()
+
+
+def test_parameters_of_what_is_not_used_are_told(run, capsys):
+    run("--dry-run", "--method", "tkd", "--param", "medi.b0=7", "--param", "tkd.threshold=0.2")
+    errors = capsys.readouterr().err
+    assert "parameters of medi change nothing" in errors
+    assert "parameters of tkd" not in errors
 
 
 def test_dataset_without_scans_says_what_was_seen(dataset, tmp_path, capsys):
