@@ -16,13 +16,14 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
+from ._traits import InputFile
 
 _logger = logging.getLogger("nipype.interface")
 
 
 class _BackgroundInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
@@ -186,7 +187,7 @@ class _PDFInputSpec(_BackgroundInputSpec):
         traits.Float,
         desc="unit vector of B0 in voxel axes [from the affine]",
     )
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     tolerance = traits.Float(
         1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )

@@ -14,16 +14,19 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _FitInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="unwrapped phase of each echo, rad"
+        InputFile(exists=True), mandatory=True, desc="unwrapped phase of each echo, rad"
     )
-    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    magnitudes = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     b0 = traits.Float(mandatory=True, desc="main field, T")
-    mask = File(exists=True, desc="brain mask, outside of which the field is zero [none]")
+    mask = InputFile(exists=True, desc="brain mask, outside of which the field is zero [none]")
 
 
 class _FitOutputSpec(TraitedSpec):
@@ -92,8 +95,8 @@ class FitEchoesNonlinear(_Fit):
 
 
 class _ReliabilityMaskInputSpec(BaseInterfaceInputSpec):
-    residual = File(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    residual = InputFile(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     threshold = traits.Float(0.5, usedefault=True, desc="largest deviation kept, rad")
 
 

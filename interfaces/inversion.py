@@ -17,11 +17,12 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
+from ._traits import InputFile
 
 
 class _InversionInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
-    mask = File(exists=True, mandatory=True, desc="mask of the local field")
+    in_file = InputFile(exists=True, mandatory=True, desc="local field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the local field")
     b0_dir = traits.Tuple(
         traits.Float,
         traits.Float,
@@ -131,12 +132,12 @@ class ILSQR(_Inversion):
 
 
 class _MEDIInputSpec(_InversionInputSpec):
-    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
-    noise = File(exists=True, desc="standard deviation of the field, any units")
+    magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units")
     regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
     delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
-    csf_mask = File(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
+    csf_mask = InputFile(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
     csf_weight = traits.Float(100.0, usedefault=True, desc="weight of deviations from that")
     smv_radius = traits.Float(
         0.0, usedefault=True, desc="take the mean over such a sphere from field and model, mm"
@@ -158,7 +159,7 @@ class MEDI(_Inversion):
 
 
 class _TVInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
     coupling = traits.Float(100.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
     tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends the iterations")
@@ -191,7 +192,7 @@ class RTS(_Inversion):
 
 
 class _NDIInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(1e-3, usedefault=True, desc="λ, before the square of χ")
     step = traits.Float(3.5, usedefault=True, desc="step of the descent, below 4")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength of the phase that is fitted, T")
@@ -208,7 +209,7 @@ class NDI(_Inversion):
 
 
 class _STARInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(5e-4, usedefault=True, desc="λ of the second level, ppm·mm")
     strong_regularisation = traits.Float(5e-3, usedefault=True, desc="λ of the first level, ppm·mm")
     threshold = traits.Float(
@@ -226,9 +227,9 @@ class STAR(_Inversion):
 
 
 class _LNQSMInputSpec(_InversionInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
-    mask = File(exists=True, mandatory=True, desc="mask of the total field")
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(2.5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
     shrinkage = traits.Float(1e-3, usedefault=True, desc="τ, before half the square of χ")
     max_outer = traits.Int(8, usedefault=True, desc="most reweighted steps")
@@ -245,10 +246,10 @@ class LNQSM(_Inversion):
 
 
 class _TotalFieldMEDIInputSpec(_InversionInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
-    mask = File(exists=True, mandatory=True, desc="mask of the total field")
-    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
+    magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
     shrinkage = traits.Float(2.5e-7, usedefault=True, desc="s, before the square of χ outside")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
@@ -272,13 +273,13 @@ class TotalFieldMEDI(_Inversion):
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="local field of each orientation, ppm"
+        InputFile(exists=True), mandatory=True, desc="local field of each orientation, ppm"
     )
     masks = InputMultiObject(
-        File(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
+        InputFile(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
     )
     magnitudes = InputMultiObject(
-        File(exists=True),
+        InputFile(exists=True),
         desc="magnitude of each, to register all to the first [fields are on one grid]",
     )
     b0_dirs = traits.List(

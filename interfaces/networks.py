@@ -12,12 +12,13 @@ from nipype.interfaces.base import (
 from . import _images
 from ._progress import progress_bar
 from ._torch import set_threads
+from ._traits import InputFile
 
 
 class _NetworkInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    weights = File(
+    in_file = InputFile(exists=True, mandatory=True, desc="local field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
+    weights = InputFile(
         exists=True,
         hash_files=False,
         desc="weights, .safetensors or .pth; by default those installed for the method",

@@ -237,7 +237,7 @@ def option_for(name, trait):
 def sample(kind):
     """A value that is no input's default, and how it is typed."""
     return {
-        "File": (str(Path("chi.nii").absolute()), ["chi.nii"]),
+        "InputFile": (str(Path("chi.nii").absolute()), ["chi.nii"]),
         "Float": (0.625, ["0.625"]),
         "Int": (77, ["77"]),
         "Str": ("meta", ["meta"]),
