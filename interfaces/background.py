@@ -50,11 +50,13 @@ class _BackgroundRemoval(SimpleInterface):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.background.erosion import erosion
         from qsm_workflows.algorithms.geometry import voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         total_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         given, size = _images.load_mask(self.inputs.mask), voxel_size(image.affine)
+        warn_unless_ppm(total_field, given, "total")
         local_field, mask = self._remove(image, total_field, given, size)
         loss = erosion(given, mask, size)
         _logger.info("%s: %s", type(self).__name__, loss)

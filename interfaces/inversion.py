@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from inspect import signature
+from typing import Literal
 
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -51,20 +52,23 @@ class _Inversion(SimpleInterface):
 
     output_spec = _InversionOutputSpec
     _function: str
+    _field: Literal["local", "total"] = "local"
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         module, name = self._function.split(".")
         invert = getattr(import_module(f"qsm_workflows.algorithms.inversion.{module}"), name)
         field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        b0_dir = self.inputs.b0_dir
+        mask, b0_dir = _images.load_mask(self.inputs.mask), self.inputs.b0_dir
+        warn_unless_ppm(field, mask, self._field)
         arguments = {
             next(iter(signature(invert).parameters)): field,
-            "mask": _images.load_mask(self.inputs.mask),
+            "mask": mask,
             "voxel_size": voxel_size(image.affine),
             "b0_dir": b0_dir if isdefined(b0_dir) else b0_direction(image.affine),
         }
@@ -243,6 +247,7 @@ class LNQSM(_Inversion):
 
     input_spec = _LNQSMInputSpec
     _function = "lnqsm.lnqsm"
+    _field = "total"
 
 
 class _TotalFieldMEDIInputSpec(_InversionInputSpec):
@@ -269,6 +274,7 @@ class TotalFieldMEDI(_Inversion):
 
     input_spec = _TotalFieldMEDIInputSpec
     _function = "total_field_medi.total_field_medi"
+    _field = "total"
 
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
@@ -315,6 +321,7 @@ class COSMOS(SimpleInterface):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import voxel_size
         from qsm_workflows.algorithms.inversion.cosmos import cosmos
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         fields, images = zip(*(_images.load(path) for path in self.inputs.in_files), strict=True)
@@ -323,6 +330,8 @@ class COSMOS(SimpleInterface):
             fields, masks, b0_dirs = self._align(fields, images, masks)
         else:
             b0_dirs = self._known_directions(images[0])
+        # One orientation speaks for all.
+        warn_unless_ppm(fields[0], masks[0], "local")
         chi = cosmos(
             fields,
             masks,

@@ -60,6 +60,7 @@ class _NetworkInversion(SimpleInterface):
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
         from qsm_workflows.networks.axes import ScannerAxes
         from qsm_workflows.networks.checkpoints import read_checkpoint
         from qsm_workflows.networks.inference import apply_network
@@ -82,6 +83,7 @@ class _NetworkInversion(SimpleInterface):
                 f"{expected}; fetch the weights again"
             )
         mask = _images.load_mask(self.inputs.mask)
+        warn_unless_ppm(field, mask, "local")
         axes = ScannerAxes.of(image.affine, field.shape)
         with progress_bar(self._method) as progress:
             chi = apply_network(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 _NAMES = {
+    "echo_time": "te",
     "echo_times": "te",
     "magnitudes": "magnitude",
     "masks": "mask",

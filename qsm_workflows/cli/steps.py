@@ -60,10 +60,11 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
         ),
     ),
     "fieldmap": (
-        "total field from unwrapped phase",
+        "field in ppm from unwrapped phase or other units",
         (
             _Method("linear", "fieldmap.FitEchoes", "weighted line through zero"),
             _Method("nonlinear", "fieldmap.FitEchoesNonlinear", "complex signal with offset"),
+            _Method("scale", "fieldmap.ScaleField", "a field in Hz or radians to ppm"),
         ),
     ),
     "r2star": (

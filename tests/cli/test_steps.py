@@ -176,6 +176,40 @@ def test_inversion(head):
     assert nib.load("x.nii.gz").affine == pytest.approx(AFFINE)
 
 
+HZ = radians_per_ppm(3.0, 1.0) / (2 * np.pi)
+
+
+def test_a_field_in_other_units_is_converted(head):
+    for name, factor in (("hz", HZ), ("rad", radians_per_ppm(3.0, TIMES[1]))):
+        nib.save(nib.Nifti1Image(load("total.nii") * np.float32(factor), AFFINE), f"{name}.nii")
+    assert run("fieldmap scale hz.nii --units Hz --b0 3 --out a.nii.gz") == 0
+    assert run(f"fieldmap scale rad.nii --units rad --b0 3 --te {TIMES[1]} --out b.nii") == 0
+    for made in ("a.nii.gz", "b.nii"):
+        np.testing.assert_allclose(load(made), load("total.nii"), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("bgremove ismv total.nii", "total"),
+        ("invert tkd local.nii", "local"),
+        ("invert lnqsm total.nii --max-outer 1", "total"),
+        ("invert tfi total.nii --magnitude mag1.nii --max-outer 1", "total"),
+        ("invert cosmos local.nii local.nii --b0-dir 0 0 1 --b0-dir 0 .6 .8", "local"),
+        ("invert xqsmindividual local.nii", "local"),
+    ],
+)
+def test_a_field_that_is_too_strong_for_ppm_is_warned_of(head, caplog, line, field):
+    mask = np.ones((20, 19, 18), np.uint8)
+    nib.save(nib.Nifti1Image(mask, AFFINE), "all.nii")
+    assert run(f"{line} --mask all.nii --out x.nii") == 0
+    assert "Hz or radians?" not in caplog.text
+    for name in ("total.nii", "local.nii"):
+        nib.save(nib.Nifti1Image(load(name) * np.float32(HZ), AFFINE), name)
+    assert run(f"{line} --mask all.nii --out x.nii") == 0
+    assert f"the {field} field reaches" in caplog.text
+
+
 def test_medi(head):
     line = "invert medi local.nii --mask mask.nii --magnitude mag1.nii --b0 3 --pad 5"
     assert run(f"{line} --out x.nii") == 0
@@ -295,6 +329,7 @@ INVERT = "invert tkd local.nii --mask mask.nii"
             "unwrap bestpath phase1.nii phase2.nii --mask mask.nii --out x.nii y.nii",
             "echo times",
         ),
+        ("fieldmap scale total.nii --units rad --b0 3 --out x.nii", "an echo time"),
         (
             "reference mean chi.nii --mask mask.nii --indices 7 --out x.nii",
             "labels",
