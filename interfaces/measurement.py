@@ -25,11 +25,7 @@ class _SubtractReferenceInputSpec(BaseInterfaceInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="susceptibility, ppm")
     mask = InputFile(exists=True, mandatory=True, desc="where it is valid, on the same grid")
     labels = InputFile(exists=True, desc="label image whose grid contains that of the map")
-    indices = traits.List(
-        traits.Int,
-        desc="label values of the reference region [the whole mask]",
-        requires=["labels"],
-    )
+    indices = traits.List(traits.Int, desc="label values of the reference region [the whole mask]")
 
 
 class _SubtractReferenceOutputSpec(TraitedSpec):
@@ -49,6 +45,11 @@ class SubtractReference(SimpleInterface):
     def _run_interface(self, runtime):
         from qsm_workflows.algorithms.regions import subtract_reference
 
+        if isdefined(self.inputs.labels) != isdefined(self.inputs.indices):
+            raise ValueError(
+                "labels and indices together say what the reference region is: give both, or "
+                "neither for the mean of the mask"
+            )
         chi, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         reference = None

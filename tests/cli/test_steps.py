@@ -332,7 +332,11 @@ INVERT = "invert tkd local.nii --mask mask.nii"
         ("fieldmap scale total.nii --units rad --b0 3 --out x.nii", "an echo time"),
         (
             "reference mean chi.nii --mask mask.nii --indices 7 --out x.nii",
-            "labels",
+            "labels and indices together say what the reference region is: give both",
+        ),
+        (
+            "reference mean chi.nii --mask mask.nii --labels labels.nii --out x.nii",
+            "labels and indices together say what the reference region is: give both",
         ),
     ],
 )
