@@ -11,6 +11,7 @@ from typing import Any
 from qsm_workflows.files import copy_file, write_whole
 
 from . import step_options
+from .parser import Parser
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
 }
 
 
-class _MethodParser(argparse.ArgumentParser):
+class _MethodParser(Parser):
     """Takes its options from a node, when it is used: nodes load Nipype."""
 
     def parse_known_args(self, args=None, namespace=None):
