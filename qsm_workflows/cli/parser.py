@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -10,12 +10,18 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """Reports an error in two lines, with what is nearest to a name that it does not know."""
 
+    command_key: Callable[[str], str] | None = None
+    """What the command that comes first is looked up by, where it may be written in many ways."""
+
     _given: Sequence[str] = ()
 
     def parse_known_args(self, args=None, namespace=None):
         """As argparse does, but refuse what is left over."""
-        self._given = list(sys.argv[1:] if args is None else args)
-        namespace, unknown = super().parse_known_args(self._given, namespace)
+        given = list(sys.argv[1:] if args is None else args)
+        if self.command_key is not None and given and not given[0].startswith("-"):
+            given[0] = self.command_key(given[0])
+        self._given = given
+        namespace, unknown = super().parse_known_args(given, namespace)
         if unknown:
             # argparse leaves it to the parser of `qsm-wf`, which knows no option of a command.
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

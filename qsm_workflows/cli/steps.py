@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_workflows.files import copy_file, write_whole
+from qsm_workflows.networks.methods import method_key
 
 from . import step_options
 from .parser import Parser
@@ -132,7 +133,7 @@ class _MethodParser(Parser):
         return super().parse_known_args(args, namespace)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     """Add a command for each step."""
     for step, (purpose, methods) in _STEPS.items():
         parser = subparsers.add_parser(
@@ -141,6 +142,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             description=f"Single step on NIfTI files: {purpose}. Fields and susceptibility are in "
             "ppm; the direction of B0 comes from the affine.",
         )
+        parser.command_key = method_key
         choices = parser.add_subparsers(
             title="methods", metavar="METHOD", required=True, parser_class=_MethodParser
         )

@@ -176,6 +176,34 @@ def test_inversion(head):
     assert nib.load("x.nii.gz").affine == pytest.approx(AFFINE)
 
 
+@pytest.mark.parametrize(
+    ("step", "written", "name"),
+    [
+        ("invert", "xQSM-Individual", "xqsmindividual"),
+        ("invert", "xqsm-cropped", "xqsmcropped"),
+        ("invert", "iLSQR", "ilsqr"),
+        ("invert", "LN-QSM", "lnqsm"),
+        ("bgremove", "V-SHARP", "vsharp"),
+        ("unwrap", "ROMEO", "romeo"),
+    ],
+)
+def test_methods_may_be_written_as_their_authors_do(capsys, step, written, name):
+    shown = []
+    for method in (written, name):
+        with pytest.raises(SystemExit) as exit_:
+            run(f"{step} {method} --help")
+        assert exit_.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert f"usage: qsm-wf {step} {name}" in shown[0]
+
+
+def test_names_of_files_are_left_as_they_are(head):
+    Path("local.nii").rename("My-Local_Field.nii")
+    assert run("invert T-KD My-Local_Field.nii --mask mask.nii --out X-1.nii --pad 0") == 0
+    assert Path("X-1.nii").is_file()
+
+
 HZ = radians_per_ppm(3.0, 1.0) / (2 * np.pi)
 
 
