@@ -16,13 +16,14 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
+from ._traits import InputFile
 
 _logger = logging.getLogger("nipype.interface")
 
 
 class _BackgroundInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
@@ -49,11 +50,13 @@ class _BackgroundRemoval(SimpleInterface):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.background.erosion import erosion
         from qsm_workflows.algorithms.geometry import voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         total_field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         given, size = _images.load_mask(self.inputs.mask), voxel_size(image.affine)
+        warn_unless_ppm(total_field, given, "total")
         local_field, mask = self._remove(image, total_field, given, size)
         loss = erosion(given, mask, size)
         _logger.info("%s: %s", type(self).__name__, loss)
@@ -186,7 +189,7 @@ class _PDFInputSpec(_BackgroundInputSpec):
         traits.Float,
         desc="unit vector of B0 in voxel axes [from the affine]",
     )
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     tolerance = traits.Float(
         1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )

@@ -10,12 +10,13 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _TruncateInputSpec(BaseInterfaceInputSpec):
-    field = File(exists=True, mandatory=True, desc="total or local field, ppm")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    magnitude = File(exists=True, desc="magnitude on the same grid")
+    field = InputFile(exists=True, mandatory=True, desc="total or local field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
+    magnitude = InputFile(exists=True, desc="magnitude on the same grid")
     centre = traits.Tuple(
         traits.Float, traits.Float, traits.Float, mandatory=True, desc="slab centre, world mm"
     )

@@ -1,4 +1,4 @@
-"""From unwrapped phase to the total field.
+"""From unwrapped phase, or a field in other units, to the field in ppm.
 
 Multi-echo data are lists of 3-D files in echo order.
 """
@@ -14,16 +14,19 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _FitInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="unwrapped phase of each echo, rad"
+        InputFile(exists=True), mandatory=True, desc="unwrapped phase of each echo, rad"
     )
-    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    magnitudes = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     b0 = traits.Float(mandatory=True, desc="main field, T")
-    mask = File(exists=True, desc="brain mask, outside of which the field is zero [none]")
+    mask = InputFile(exists=True, desc="brain mask, outside of which the field is zero [none]")
 
 
 class _FitOutputSpec(TraitedSpec):
@@ -91,9 +94,43 @@ class FitEchoesNonlinear(_Fit):
         return fit_echoes_nonlinear(phases, magnitudes, self.inputs.echo_times, self.inputs.b0)
 
 
+class _ScaleFieldInputSpec(BaseInterfaceInputSpec):
+    in_file = InputFile(exists=True, mandatory=True, desc="total or local field in other units")
+    units = traits.Enum("Hz", "rad/s", "rad", mandatory=True, desc="units of the field")
+    b0 = traits.Float(mandatory=True, desc="main field, T")
+    echo_time = traits.Float(desc="time over which radians were gained, s; needed for rad")
+
+
+class _ScaleFieldOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="field, ppm")
+
+
+class ScaleField(SimpleInterface):
+    """Convert a field to ppm; see :func:`qsm_workflows.algorithms.units.field_in_ppm`."""
+
+    input_spec = _ScaleFieldInputSpec
+    output_spec = _ScaleFieldOutputSpec
+
+    def _run_interface(self, runtime):
+        from qsm_workflows.algorithms.units import field_in_ppm
+
+        field, image = _images.load(self.inputs.in_file)
+        echo_time = self.inputs.echo_time
+        scaled = field_in_ppm(
+            field,
+            self.inputs.b0,
+            units=self.inputs.units,
+            echo_time=echo_time if isdefined(echo_time) else None,
+        )
+        self._results["out_file"] = _images.save(
+            scaled, image, _images.output_path(runtime.cwd, "field")
+        )
+        return runtime
+
+
 class _ReliabilityMaskInputSpec(BaseInterfaceInputSpec):
-    residual = File(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    residual = InputFile(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     threshold = traits.Float(0.5, usedefault=True, desc="largest deviation kept, rad")
 
 

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from inspect import signature
+from typing import Literal
 
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -17,11 +18,12 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
+from ._traits import InputFile
 
 
 class _InversionInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
-    mask = File(exists=True, mandatory=True, desc="mask of the local field")
+    in_file = InputFile(exists=True, mandatory=True, desc="local field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the local field")
     b0_dir = traits.Tuple(
         traits.Float,
         traits.Float,
@@ -50,20 +52,23 @@ class _Inversion(SimpleInterface):
 
     output_spec = _InversionOutputSpec
     _function: str
+    _field: Literal["local", "total"] = "local"
 
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         module, name = self._function.split(".")
         invert = getattr(import_module(f"qsm_workflows.algorithms.inversion.{module}"), name)
         field, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
-        b0_dir = self.inputs.b0_dir
+        mask, b0_dir = _images.load_mask(self.inputs.mask), self.inputs.b0_dir
+        warn_unless_ppm(field, mask, self._field)
         arguments = {
             next(iter(signature(invert).parameters)): field,
-            "mask": _images.load_mask(self.inputs.mask),
+            "mask": mask,
             "voxel_size": voxel_size(image.affine),
             "b0_dir": b0_dir if isdefined(b0_dir) else b0_direction(image.affine),
         }
@@ -131,12 +136,12 @@ class ILSQR(_Inversion):
 
 
 class _MEDIInputSpec(_InversionInputSpec):
-    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
-    noise = File(exists=True, desc="standard deviation of the field, any units")
+    magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units")
     regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
     delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
-    csf_mask = File(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
+    csf_mask = InputFile(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
     csf_weight = traits.Float(100.0, usedefault=True, desc="weight of deviations from that")
     smv_radius = traits.Float(
         0.0, usedefault=True, desc="take the mean over such a sphere from field and model, mm"
@@ -158,7 +163,7 @@ class MEDI(_Inversion):
 
 
 class _TVInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
     coupling = traits.Float(100.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
     tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends the iterations")
@@ -191,7 +196,7 @@ class RTS(_Inversion):
 
 
 class _NDIInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(1e-3, usedefault=True, desc="λ, before the square of χ")
     step = traits.Float(3.5, usedefault=True, desc="step of the descent, below 4")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength of the phase that is fitted, T")
@@ -208,7 +213,7 @@ class NDI(_Inversion):
 
 
 class _STARInputSpec(_InversionInputSpec):
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(5e-4, usedefault=True, desc="λ of the second level, ppm·mm")
     strong_regularisation = traits.Float(5e-3, usedefault=True, desc="λ of the first level, ppm·mm")
     threshold = traits.Float(
@@ -226,9 +231,9 @@ class STAR(_Inversion):
 
 
 class _LNQSMInputSpec(_InversionInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
-    mask = File(exists=True, mandatory=True, desc="mask of the total field")
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(2.5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
     shrinkage = traits.Float(1e-3, usedefault=True, desc="τ, before half the square of χ")
     max_outer = traits.Int(8, usedefault=True, desc="most reweighted steps")
@@ -242,13 +247,14 @@ class LNQSM(_Inversion):
 
     input_spec = _LNQSMInputSpec
     _function = "lnqsm.lnqsm"
+    _field = "total"
 
 
 class _TotalFieldMEDIInputSpec(_InversionInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="total field, ppm: with its background")
-    mask = File(exists=True, mandatory=True, desc="mask of the total field")
-    magnitude = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
-    noise = File(exists=True, desc="standard deviation of the field, any units [uniform]")
+    in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm: with its background")
+    mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
+    magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
     regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
     shrinkage = traits.Float(2.5e-7, usedefault=True, desc="s, before the square of χ outside")
     b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
@@ -268,17 +274,18 @@ class TotalFieldMEDI(_Inversion):
 
     input_spec = _TotalFieldMEDIInputSpec
     _function = "total_field_medi.total_field_medi"
+    _field = "total"
 
 
 class _COSMOSInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="local field of each orientation, ppm"
+        InputFile(exists=True), mandatory=True, desc="local field of each orientation, ppm"
     )
     masks = InputMultiObject(
-        File(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
+        InputFile(exists=True), mandatory=True, desc="mask of all, or one for each; intersected"
     )
     magnitudes = InputMultiObject(
-        File(exists=True),
+        InputFile(exists=True),
         desc="magnitude of each, to register all to the first [fields are on one grid]",
     )
     b0_dirs = traits.List(
@@ -314,6 +321,7 @@ class COSMOS(SimpleInterface):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import voxel_size
         from qsm_workflows.algorithms.inversion.cosmos import cosmos
+        from qsm_workflows.algorithms.units import warn_unless_ppm
 
         set_threads(self.inputs.num_threads)
         fields, images = zip(*(_images.load(path) for path in self.inputs.in_files), strict=True)
@@ -322,6 +330,8 @@ class COSMOS(SimpleInterface):
             fields, masks, b0_dirs = self._align(fields, images, masks)
         else:
             b0_dirs = self._known_directions(images[0])
+        # One orientation speaks for all.
+        warn_unless_ppm(fields[0], masks[0], "local")
         chi = cosmos(
             fields,
             masks,

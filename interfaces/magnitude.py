@@ -9,10 +9,13 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _CombineMagnitudeInputSpec(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    in_files = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
 
 
 class _CombineMagnitudeOutputSpec(TraitedSpec):

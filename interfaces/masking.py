@@ -15,10 +15,11 @@ from nipype.interfaces.base import (
 
 from . import _images
 from ._torch import set_threads
+from ._traits import InputFile
 
 
 class _MaskInputSpec(BaseInterfaceInputSpec):
-    mask_file = File(exists=True, desc="mask to take instead of making one")
+    mask_file = InputFile(exists=True, desc="mask to take instead of making one")
 
 
 class _MaskOutputSpec(TraitedSpec):
@@ -56,7 +57,7 @@ class _Mask(SimpleInterface):
 
 
 class _BETMaskInputSpec(_MaskInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="magnitude, best of the first echo")
+    in_file = InputFile(exists=True, mandatory=True, desc="magnitude, best of the first echo")
     fractional_intensity = traits.Float(
         0.5, usedefault=True, desc="intensity threshold, 0 to 1; larger gives a smaller brain"
     )
@@ -114,7 +115,7 @@ def _has_fsl() -> bool:
 
 
 class _DeepBetMaskInputSpec(_MaskInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="magnitude, best of the first echo")
+    in_file = InputFile(exists=True, mandatory=True, desc="magnitude, best of the first echo")
     threshold = traits.Float(
         0.5, usedefault=True, desc="least probability of brain; larger gives a smaller brain"
     )
@@ -139,9 +140,11 @@ class DeepBetMask(_Mask):
 
 class _PhaseMaskInputSpec(_MaskInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="wrapped phase of each echo, radians"
+        InputFile(exists=True), mandatory=True, desc="wrapped phase of each echo, radians"
     )
-    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    magnitudes = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     threshold = traits.Float(
         0.4,
         usedefault=True,
@@ -179,7 +182,7 @@ class PhaseMask(_Mask):
 
 
 class _RefineMaskInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="mask")
+    in_file = InputFile(exists=True, mandatory=True, desc="mask")
     keep_largest = traits.Bool(
         True, usedefault=True, desc="leave out what is not connected to the largest part"
     )
@@ -222,8 +225,8 @@ class RefineMask(SimpleInterface):
 
 
 class _CSFMaskInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="R2*, 1/s")
-    mask = File(exists=True, mandatory=True, desc="brain mask")
+    in_file = InputFile(exists=True, mandatory=True, desc="R2*, 1/s")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask")
     threshold = traits.Float(5.0, usedefault=True, desc="R2* of fluid is below this, 1/s")
     radius = traits.Float(30.0, usedefault=True, desc="of the sphere that is looked at, mm")
     depth = traits.Float(

@@ -18,17 +18,14 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _SubtractReferenceInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="susceptibility, ppm")
-    mask = File(exists=True, mandatory=True, desc="where it is valid, on the same grid")
-    labels = File(exists=True, desc="label image whose grid contains that of the map")
-    indices = traits.List(
-        traits.Int,
-        desc="label values of the reference region [the whole mask]",
-        requires=["labels"],
-    )
+    in_file = InputFile(exists=True, mandatory=True, desc="susceptibility, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="where it is valid, on the same grid")
+    labels = InputFile(exists=True, desc="label image whose grid contains that of the map")
+    indices = traits.List(traits.Int, desc="label values of the reference region [the whole mask]")
 
 
 class _SubtractReferenceOutputSpec(TraitedSpec):
@@ -48,6 +45,11 @@ class SubtractReference(SimpleInterface):
     def _run_interface(self, runtime):
         from qsm_workflows.algorithms.regions import subtract_reference
 
+        if isdefined(self.inputs.labels) != isdefined(self.inputs.indices):
+            raise ValueError(
+                "labels and indices together say what the reference region is: give both, or "
+                "neither for the mean of the mask"
+            )
         chi, image = _images.load(self.inputs.in_file)
         _images.check_same_grid(self.inputs.in_file, image, self.inputs.mask)
         reference = None
@@ -87,20 +89,20 @@ COLUMNS = (
 
 
 class _MeasureRegionsInputSpec(BaseInterfaceInputSpec):
-    chi = InputMultiObject(File(exists=True), mandatory=True, desc="susceptibility maps, ppm")
-    mask = InputMultiObject(File(exists=True), mandatory=True, desc="mask of each map")
+    chi = InputMultiObject(InputFile(exists=True), mandatory=True, desc="susceptibility maps, ppm")
+    mask = InputMultiObject(InputFile(exists=True), mandatory=True, desc="mask of each map")
     order = traits.List(traits.Str, mandatory=True, desc="order of each map: B+T, T+B or full")
     method = traits.List(traits.Str, mandatory=True, desc="inversion of each map")
     coverage_percent = traits.List(traits.Float, mandatory=True, desc="coverage of each map, %")
     coverage_mm = traits.List(traits.Float, mandatory=True, desc="coverage of each map, mm")
-    labels = File(exists=True, mandatory=True, desc="label image of the whole head")
+    labels = InputFile(exists=True, mandatory=True, desc="label image of the whole head")
     regions = traits.List(
         traits.Tuple(traits.Str, traits.Str, traits.List(traits.Int)),
         mandatory=True,
         desc="name, hemisphere (L, R, both) and label values of each region",
     )
     reference = traits.Str(desc="name of the reference region [the whole mask]")
-    truth = File(exists=True, desc="true susceptibility on the grid of the labels, ppm")
+    truth = InputFile(exists=True, desc="true susceptibility on the grid of the labels, ppm")
     identifiers = traits.Dict(
         {}, usedefault=True, desc="leading columns that say whose maps these are"
     )

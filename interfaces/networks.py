@@ -12,12 +12,13 @@ from nipype.interfaces.base import (
 from . import _images
 from ._progress import progress_bar
 from ._torch import set_threads
+from ._traits import InputFile
 
 
 class _NetworkInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="local field, ppm")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
-    weights = File(
+    in_file = InputFile(exists=True, mandatory=True, desc="local field, ppm")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
+    weights = InputFile(
         exists=True,
         hash_files=False,
         desc="weights, .safetensors or .pth; by default those installed for the method",
@@ -59,6 +60,7 @@ class _NetworkInversion(SimpleInterface):
     def _run_interface(self, runtime):
         # Imported here: torch must not be loaded in the process that builds the graph.
         from qsm_workflows.algorithms.geometry import b0_direction, voxel_size
+        from qsm_workflows.algorithms.units import warn_unless_ppm
         from qsm_workflows.networks.axes import ScannerAxes
         from qsm_workflows.networks.checkpoints import read_checkpoint
         from qsm_workflows.networks.inference import apply_network
@@ -81,6 +83,7 @@ class _NetworkInversion(SimpleInterface):
                 f"{expected}; fetch the weights again"
             )
         mask = _images.load_mask(self.inputs.mask)
+        warn_unless_ppm(field, mask, "local")
         axes = ScannerAxes.of(image.affine, field.shape)
         with progress_bar(self._method) as progress:
             chi = apply_network(

@@ -15,10 +15,12 @@ from nipype.interfaces.base import (
 
 from qsm_workflows.files import copy_file, write_whole
 
+from ._traits import InputFile
+
 
 class _SaveDerivativeInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="image or table to keep")
-    out_path = File(mandatory=True, desc="final name; .gz compresses")
+    in_file = InputFile(exists=True, mandatory=True, desc="image or table to keep")
+    out_path = InputFile(mandatory=True, desc="final name; .gz compresses")
     metadata = traits.Dict(desc="sidecar fields; no sidecar is written when not given")
     reference_mean = traits.Float(desc="what was subtracted as reference, ppm")
     bipolar = traits.Bool(desc="whether echoes were read back and forth, and corrected")

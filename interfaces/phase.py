@@ -17,12 +17,15 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 _log = logging.getLogger(__name__)
 
 
 class _ScalePhaseInputSpec(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="stored phase of each echo")
+    in_files = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="stored phase of each echo"
+    )
     units = traits.Enum(
         "auto",
         "rad",
@@ -65,9 +68,11 @@ class ScalePhase(SimpleInterface):
 
 
 class _SplitComplexInputSpec(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="real part of each echo")
+    in_files = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="real part of each echo"
+    )
     imaginary = InputMultiObject(
-        File(exists=True), mandatory=True, desc="imaginary part of each echo"
+        InputFile(exists=True), mandatory=True, desc="imaginary part of each echo"
     )
 
 
@@ -103,11 +108,13 @@ class SplitComplex(SimpleInterface):
 
 class _RemovePhaseOffsetInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"
+        InputFile(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"
     )
-    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    magnitudes = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offset, mm")
     readout = traits.Enum(
         "auto",
@@ -169,15 +176,17 @@ class RemovePhaseOffset(SimpleInterface):
 
 class _CombineCoilsInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True),
+        InputFile(exists=True),
         mandatory=True,
         desc="wrapped phase of each echo, rad, with the channels along the fourth axis",
     )
     magnitudes = InputMultiObject(
-        File(exists=True), mandatory=True, desc="magnitude of each echo, with the same channels"
+        InputFile(exists=True),
+        mandatory=True,
+        desc="magnitude of each echo, with the same channels",
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
-    mask = File(exists=True, desc="where there is signal [a tenth of the highest magnitude]")
+    mask = InputFile(exists=True, desc="where there is signal [a tenth of the highest magnitude]")
     smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offsets, mm")
 
 

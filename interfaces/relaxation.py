@@ -11,12 +11,15 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _R2StarInputSpec(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    in_files = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
-    mask = File(exists=True, desc="brain mask, outside of which R2* is zero [none]")
+    mask = InputFile(exists=True, desc="brain mask, outside of which R2* is zero [none]")
     maximum = traits.Float(500.0, usedefault=True, desc="largest R2*, 1/s")
 
 

@@ -9,12 +9,13 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _SWIInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="unwrapped phase of one echo, rad")
-    magnitude = File(exists=True, mandatory=True, desc="magnitude of that echo")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    in_file = InputFile(exists=True, mandatory=True, desc="unwrapped phase of one echo, rad")
+    magnitude = InputFile(exists=True, mandatory=True, desc="magnitude of that echo")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     darken = traits.Enum(
         "paramagnetic", "diamagnetic", usedefault=True, desc="what is made dark: veins or calcium"
     )

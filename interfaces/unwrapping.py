@@ -12,14 +12,15 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
+from ._traits import InputFile
 
 
 class _UnwrapInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"
+        InputFile(exists=True), mandatory=True, desc="wrapped phase of each echo, rad"
     )
     echo_times = traits.List(traits.Float, desc="echo times, s; needed for several echoes")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
 
 
 class _UnwrapOutputSpec(TraitedSpec):
@@ -86,13 +87,15 @@ class UnwrapLaplacian(_UnwrapEach):
 
 class _UnwrapROMEOInputSpec(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True),
+        InputFile(exists=True),
         mandatory=True,
         desc="wrapped phase of each echo, rad, without phase offset",
     )
-    magnitudes = InputMultiObject(File(exists=True), mandatory=True, desc="magnitude of each echo")
+    magnitudes = InputMultiObject(
+        InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
+    )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
-    mask = File(exists=True, mandatory=True, desc="brain mask on the same grid")
+    mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
     template = traits.Int(1, usedefault=True, desc="number of the echo that is unwrapped in space")
 
 

@@ -7,6 +7,7 @@ is stated relative to the mean of its mask:
 """
 
 import sys
+from pathlib import Path
 
 from nipype import Node, Workflow
 from nipype.interfaces.io import DataSink
@@ -21,7 +22,8 @@ def init_my_wf(out_dir: str) -> Workflow:
     """Build a workflow that inverts a slab of 48 mm about the world's origin."""
     inputs = Node(IdentityInterface(fields=["local_field", "mask", "magnitude"]), name="inputs")
     truncate = Node(Truncate(centre=(0.0, 0.0, 0.0), thickness=48.0), name="truncate")
-    sink = Node(DataSink(base_directory=out_dir), name="sink")
+    # Our nodes take relative paths from where they are given, a DataSink from where it runs.
+    sink = Node(DataSink(base_directory=str(Path(out_dir).absolute())), name="sink")
     workflow = Workflow(name="my_wf", base_dir=out_dir)
     workflow.connect(
         [

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from qsm_workflows import __version__
 
 from . import check, config_file, convert, import_nifti, run, simulate, steps, train, weights
+from .parser import Parser
 
 _COMMANDS = (run, check, convert, import_nifti, simulate, steps, train, weights)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qsm-wf",
         description="Quantitative susceptibility mapping of whole heads and thin slabs.",
         epilog="The BIDS-App form works too: qsm-wf BIDS_DIR OUT_DIR participant [options of run].",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 _NAMES = {
+    "echo_time": "te",
     "echo_times": "te",
     "magnitudes": "magnitude",
     "masks": "mask",
@@ -128,7 +129,7 @@ def _values(trait: Any) -> dict[str, Any]:
     if kind in ("List", "InputMultiObject"):
         inner = _values(trait.inner_traits[0])
         return inner | ({"action": _Vectors} if "nargs" in inner else {"nargs": "+"})
-    if kind == "File":
+    if kind == "InputFile":
         return {"type": _existing_file, "metavar": "FILE"}
     return {"type": {"Float": float, "Int": int, "Str": str}[kind], "metavar": "VALUE"}
 
@@ -148,7 +149,6 @@ class _Vectors(argparse.Action):
 
 
 def _existing_file(text: str) -> str:
-    path = Path(text)
-    if not path.is_file():
+    if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
-    return str(path.absolute())
+    return text

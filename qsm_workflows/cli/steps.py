@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from qsm_workflows.files import copy_file, write_whole
+from qsm_workflows.networks.methods import method_key
 
 from . import step_options
+from .parser import Parser
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
         ),
     ),
     "fieldmap": (
-        "total field from unwrapped phase",
+        "field in ppm from unwrapped phase or other units",
         (
             _Method("linear", "fieldmap.FitEchoes", "weighted line through zero"),
             _Method("nonlinear", "fieldmap.FitEchoesNonlinear", "complex signal with offset"),
+            _Method("scale", "fieldmap.ScaleField", "a field in Hz or radians to ppm"),
         ),
     ),
     "r2star": (
@@ -119,7 +122,7 @@ _STEPS: dict[str, tuple[str, tuple[_Method, ...]]] = {
 }
 
 
-class _MethodParser(argparse.ArgumentParser):
+class _MethodParser(Parser):
     """Takes its options from a node, when it is used: nodes load Nipype."""
 
     def parse_known_args(self, args=None, namespace=None):
@@ -130,7 +133,7 @@ class _MethodParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     """Add a command for each step."""
     for step, (purpose, methods) in _STEPS.items():
         parser = subparsers.add_parser(
@@ -139,6 +142,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             description=f"Single step on NIfTI files: {purpose}. Fields and susceptibility are in "
             "ppm; the direction of B0 comes from the affine.",
         )
+        parser.command_key = method_key
         choices = parser.add_subparsers(
             title="methods", metavar="METHOD", required=True, parser_class=_MethodParser
         )

@@ -3,7 +3,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from qsm_workflows.algorithms import geometry
-from qsm_workflows.algorithms.units import radians_per_ppm
 
 
 def affine(rotation=None, spacing=(1.0, 1.0, 1.0)):
@@ -66,8 +65,3 @@ def test_bounding_box_is_tight():
     mask[2, 3, 6] = mask[5, 1, 4] = True
     box = geometry.bounding_box(mask)
     assert box == (slice(2, 6), slice(1, 4), slice(4, 7))
-
-
-def test_phase_at_three_tesla_and_twenty_milliseconds():
-    # 1 ppm at 3 T is 127.7 Hz: 2.55 turns in 20 ms.
-    assert radians_per_ppm(3.0, 0.02) / (2 * np.pi) == pytest.approx(127.732 * 0.02, rel=1e-5)

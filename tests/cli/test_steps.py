@@ -176,6 +176,68 @@ def test_inversion(head):
     assert nib.load("x.nii.gz").affine == pytest.approx(AFFINE)
 
 
+@pytest.mark.parametrize(
+    ("step", "written", "name"),
+    [
+        ("invert", "xQSM-Individual", "xqsmindividual"),
+        ("invert", "xqsm-cropped", "xqsmcropped"),
+        ("invert", "iLSQR", "ilsqr"),
+        ("invert", "LN-QSM", "lnqsm"),
+        ("bgremove", "V-SHARP", "vsharp"),
+        ("unwrap", "ROMEO", "romeo"),
+    ],
+)
+def test_methods_may_be_written_as_their_authors_do(capsys, step, written, name):
+    shown = []
+    for method in (written, name):
+        with pytest.raises(SystemExit) as exit_:
+            run(f"{step} {method} --help")
+        assert exit_.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert f"usage: qsm-wf {step} {name}" in shown[0]
+
+
+def test_names_of_files_are_left_as_they_are(head):
+    Path("local.nii").rename("My-Local_Field.nii")
+    assert run("invert T-KD My-Local_Field.nii --mask mask.nii --out X-1.nii --pad 0") == 0
+    assert Path("X-1.nii").is_file()
+
+
+HZ = radians_per_ppm(3.0, 1.0) / (2 * np.pi)
+
+
+def test_a_field_in_other_units_is_converted(head):
+    for name, factor in (("hz", HZ), ("rad", radians_per_ppm(3.0, TIMES[1]))):
+        nib.save(nib.Nifti1Image(load("total.nii") * np.float32(factor), AFFINE), f"{name}.nii")
+    assert run("fieldmap scale hz.nii --units Hz --b0 3 --out a.nii.gz") == 0
+    assert run(f"fieldmap scale rad.nii --units rad --b0 3 --te {TIMES[1]} --out b.nii") == 0
+    for made in ("a.nii.gz", "b.nii"):
+        np.testing.assert_allclose(load(made), load("total.nii"), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("bgremove ismv total.nii", "total"),
+        ("invert tkd local.nii", "local"),
+        ("invert lnqsm total.nii --max-outer 1", "total"),
+        ("invert tfi total.nii --magnitude mag1.nii --max-outer 1", "total"),
+        ("invert cosmos local.nii local.nii --b0-dir 0 0 1 --b0-dir 0 .6 .8", "local"),
+        ("invert xqsmindividual local.nii", "local"),
+    ],
+)
+def test_a_field_that_is_too_strong_for_ppm_is_warned_of(head, caplog, line, field):
+    mask = np.ones((20, 19, 18), np.uint8)
+    nib.save(nib.Nifti1Image(mask, AFFINE), "all.nii")
+    assert run(f"{line} --mask all.nii --out x.nii") == 0
+    assert "Hz or radians?" not in caplog.text
+    for name in ("total.nii", "local.nii"):
+        nib.save(nib.Nifti1Image(load(name) * np.float32(HZ), AFFINE), name)
+    assert run(f"{line} --mask all.nii --out x.nii") == 0
+    assert f"the {field} field reaches" in caplog.text
+
+
 def test_medi(head):
     line = "invert medi local.nii --mask mask.nii --magnitude mag1.nii --b0 3 --pad 5"
     assert run(f"{line} --out x.nii") == 0
@@ -237,7 +299,7 @@ def option_for(name, trait):
 def sample(kind):
     """A value that is no input's default, and how it is typed."""
     return {
-        "File": (str(Path("chi.nii").absolute()), ["chi.nii"]),
+        "InputFile": (str(Path("chi.nii").absolute()), ["chi.nii"]),
         "Float": (0.625, ["0.625"]),
         "Int": (77, ["77"]),
         "Str": ("meta", ["meta"]),
@@ -295,9 +357,14 @@ INVERT = "invert tkd local.nii --mask mask.nii"
             "unwrap bestpath phase1.nii phase2.nii --mask mask.nii --out x.nii y.nii",
             "echo times",
         ),
+        ("fieldmap scale total.nii --units rad --b0 3 --out x.nii", "an echo time"),
         (
             "reference mean chi.nii --mask mask.nii --indices 7 --out x.nii",
-            "labels",
+            "labels and indices together say what the reference region is: give both",
+        ),
+        (
+            "reference mean chi.nii --mask mask.nii --labels labels.nii --out x.nii",
+            "labels and indices together say what the reference region is: give both",
         ),
     ],
 )
