@@ -115,6 +115,10 @@ class Derivatives:
         """Log file of a scan."""
         return self.logs / f"{scan.prefix}.log"
 
+    def warnings(self, prefix: str) -> Path:
+        """What runs warned of a scan, by its name; for the report."""
+        return self.logs / f"{prefix}_warnings.json"
+
     def figures(self, scan: Scan) -> Path:
         """Folder of the figures of a scan's subject."""
         return self.root / f"sub-{scan.subject}" / "figures"

@@ -11,6 +11,7 @@ import pandas as pd
 from nibabel.filebasedimages import ImageFileError
 
 from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.sidecars import read_json
 
 from .checks import scan_warnings
 from .curves import TOLERANCE, regional_curves
@@ -97,7 +98,21 @@ class FigureBlock:
 
 @dataclass
 class Section:
-    """A scan, or the group, on the page."""
+    """A scan, or the group, on the page.
+
+    Attributes
+    ----------
+    title, status : str
+    failures : list of Failure
+    warnings : list of str
+        What a look at the results finds.
+    figures : list of FigureBlock
+    tables : list of Table
+    table_source : str
+        Address of the table with all numbers.
+    messages : list of (str, str)
+        Steps and what they warned of while they ran.
+    """
 
     title: str
     status: str = "complete"
@@ -106,6 +121,7 @@ class Section:
     figures: list[FigureBlock] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     table_source: str = ""
+    messages: list[tuple[str, str]] = field(default_factory=list)
 
 
 def scan_section(
@@ -139,6 +155,11 @@ def scan_section(
             section.warnings.append(f"The regional table cannot be read: {error}")
         section.table_source = _address(scan.table, root)
     section.warnings += scan_warnings(scan, table)
+    section.messages = [
+        (step, message)
+        for step, told in read_json(Derivatives(root).warnings(scan.prefix)).items()
+        for message in told
+    ]
     folder = root / f"sub-{scan.subject}" / "figures"
     _draw_images(section, scan, folder, root)
     if table is not None:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,11 +55,14 @@ class NodeReport:
         Time that the interface itself ran; None when it did not end.
     peak_gb : float or None
         Largest memory of the worker while it ran the node; None where the system does not tell.
+    was_kept : bool
+        Whether the result is that of an earlier run.
     """
 
     warnings: tuple[str, ...] = ()
     seconds: float | None = None
     peak_gb: float | None = None
+    was_kept: bool = False
 
 
 class StudyMultiProc(MultiProcPlugin):
@@ -146,13 +150,20 @@ def run_and_report(node: pe.Node, updatehash: bool, task: int) -> tuple[dict, No
     logger = logging.getLogger("qsm_workflows")
     logger.addHandler(handler)
     _forget_peak_memory()
+    start = datetime.now(UTC)
     try:
         result = run_node(node, updatehash, task)
         runtime = getattr(result["result"], "runtime", None)
         seconds = getattr(runtime, "duration", None)
-        return result, NodeReport(tuple(handler.messages), seconds, _peak_memory_gb())
+        was_kept = runtime is not None and _time(runtime.startTime) < start
+        return result, NodeReport(tuple(handler.messages), seconds, _peak_memory_gb(), was_kept)
     finally:
         logger.removeHandler(handler)
+
+
+def _time(text: str) -> datetime:
+    """Time as Nipype writes it, in UTC whether it says so or not."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 class _Collector(logging.Handler):

@@ -19,7 +19,8 @@ from qsm_workflows.bids.companions import find_companions
 from qsm_workflows.bids.dataset import write_dataset
 from qsm_workflows.bids.names import Derivatives
 from qsm_workflows.bids.scan import Scan
-from qsm_workflows.bids.sidecars import Provenance
+from qsm_workflows.bids.sidecars import Provenance, read_json
+from qsm_workflows.bids.writing import write_json
 
 from .config import StudyConfig
 from .earlier import check_earlier_maps
@@ -80,6 +81,9 @@ class Execution:
     plugin: str = "MultiProc"
     plugin_args: Mapping[str, Any] = field(default_factory=dict)
 
+
+# Under this name warnings are kept that were given before the run.
+_BEFORE = "before the run"
 
 Progress = Callable[[pe.Node, str], None]
 """Called with a node and ``start``, ``end`` or ``exception``."""
@@ -250,7 +254,7 @@ def _run_graphs(
 
 
 class _ScanLogs:
-    """One log file a scan: what ran, when, and what failed."""
+    """One log file a scan: what ran, when, and what failed; and what was warned of, by step."""
 
     def __init__(
         self, names: Derivatives, plans: Sequence[ScanPlan], provenance: Provenance
@@ -258,6 +262,7 @@ class _ScanLogs:
         self._names = names
         self._plans = {plan.node_name: plan for plan in plans}
         self._started: dict[str, float] = {}
+        self._warnings: dict[str, dict[str, list[str]]] = {}
         names.logs.mkdir(parents=True, exist_ok=True)
         for plan in plans:
             self._append(plan, f"qsm-workflows {__version__}: {provenance.command_line}")
@@ -265,6 +270,10 @@ class _ScanLogs:
                 self._append(plan, f"input {path}")
             for warning in plan.warnings:
                 self._append(plan, f"warning: {warning}")
+            # Steps that are not run again said what they said before.
+            told = read_json(names.warnings(plan.scan.prefix))
+            self._warnings[plan.node_name] = told | {_BEFORE: list(plan.warnings)}
+            self._write_warnings(plan)
 
     def write(self, node: pe.Node, status: str) -> None:
         """Note that a node started, ended or failed."""
@@ -284,11 +293,16 @@ class _ScanLogs:
         plan = self._plan_of(node.fullname)
         if plan is None:
             return
+        step = _step(node.fullname)
         for warning in report.warnings:
-            self._append(plan, f"warning: {_step(node.fullname)}: {warning}")
+            self._append(plan, f"warning: {step}: {warning}")
+        told = self._warnings[plan.node_name]
+        if not report.was_kept and told.get(step, []) != list(report.warnings):
+            told[step] = list(report.warnings)
+            self._write_warnings(plan)
         if report.seconds is not None and report.peak_gb is not None:
             cost = f"{report.seconds:.2f} s, at most {report.peak_gb:.2f} GB"
-            self._append(plan, f"cost of {_step(node.fullname)}: {cost}")
+            self._append(plan, f"cost of {step}: {cost}")
 
     def report(self, failure: NodeFailure) -> ScanFailure:
         """Note a failure, keep its crash file with the logs and tell whose it is."""
@@ -299,6 +313,10 @@ class _ScanLogs:
         shutil.copyfile(failure.crash_file, kept)
         self._append(plan, f"failed {_step(failure.node)}: {failure.reason} (see {kept.name})")
         return ScanFailure(plan.scan, failure.reason, _step(failure.node))
+
+    def _write_warnings(self, plan: ScanPlan) -> None:
+        told = {step: said for step, said in self._warnings[plan.node_name].items() if said}
+        write_json(self._names.warnings(plan.scan.prefix), told)
 
     def _plan_of(self, fullname: str) -> ScanPlan | None:
         return next(

@@ -141,6 +141,18 @@ def test_maps_of_other_settings_do_not_lose_their_fields(run, capsys):
     assert run("--coverage", "200", *options[2:], "--method", "tsvd", "--bgremove", "ismv")[0] == 0
 
 
+def test_the_page_tells_what_the_run_warned_of(run):
+    options = ["--coverage", "100", "--order", "T+B", "--method", "tv", "--no-progress"]
+    unfinished = [*options, "--param", "tv.max_iterations=2"]
+    for _ in range(2):
+        # The second run takes the map from the first, and with it what was said of it.
+        _, out = run(*unfinished)
+        page = (out / "index.html").read_text()
+        assert "<code>tb_wf.cov100_wf.tv_wf.tv</code>: TV stopped after 2" in page
+    _, out = run(*options, "--reference", "mask")
+    assert "TV stopped after 2" not in (out / "index.html").read_text()
+
+
 def test_a_map_changed_since_is_made_good(run):
     _, out = run(*ONE_MAP)
     path = out / "sub-01/anat/sub-01_rec-tkd_desc-full_Chimap.nii.gz"
