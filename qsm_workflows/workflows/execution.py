@@ -17,6 +17,7 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+import networkx as nx
 from nipype import config as nipype_config
 from nipype.pipeline import engine as pe
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
@@ -93,6 +94,7 @@ class StudyMultiProc(MultiProcPlugin):
         super().__init__({"mp_context": "forkserver", **plugin_args})
         self._log_file, self._on_report = log_file, on_report
         self._nodes: dict[int, pe.Node] = {}
+        self._steps_after: dict[pe.Node, int] = {}
         self._renew_pool()
 
     def _renew_pool(self) -> None:
@@ -122,6 +124,17 @@ class StudyMultiProc(MultiProcPlugin):
         self._nodes[self._taskid] = node
         future.add_done_callback(partial(self._finish, self._taskid))
         return self._taskid
+
+    def _prerun_check(self, graph):
+        super()._prerun_check(graph)
+        for node in reversed(list(nx.topological_sort(graph))):
+            after = [self._steps_after[successor] + 1 for successor in graph.successors(node)]
+            self._steps_after[node] = max(after, default=0)
+
+    def _sort_jobs(self, jobids, scheduler="tsort"):
+        """What is begun is brought to its end first: a run that stops early leaves whole scans."""
+        ready = super()._sort_jobs(jobids, scheduler)
+        return sorted(ready, key=lambda job: self._steps_after[self.procs[job]])
 
     def _finish(self, task: int, future: Future) -> None:
         try:

@@ -7,6 +7,7 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
+from qsm_workflows.interfaces.outputs import SaveDerivative
 from qsm_workflows.workflows.execution import configure_nipype, read_crashes, run_workflow
 
 
@@ -35,6 +36,14 @@ def lose_own_folder(value):
 
 def take_memory(value):
     return len(bytearray(400_000_000))
+
+
+def write_file(value):
+    from pathlib import Path
+
+    path = Path("made.txt").absolute()
+    path.write_text(str(value))
+    return str(path)
 
 
 def fail(value):
@@ -87,6 +96,28 @@ def test_warnings_of_a_worker_reach_the_parent(run):
     failures, seen = run(node("passed", warn_and_pass))
     assert failures == []
     assert seen["reports"]["passed"].warnings == ("did not converge",)
+
+
+def test_what_is_made_is_saved_before_more_is_made(tmp_path):
+    configure_nipype(tmp_path)
+    workflow = pe.Workflow(name="wf", base_dir=str(tmp_path))
+    for number in range(3):
+        save = pe.Node(SaveDerivative(out_path=str(tmp_path / f"{number}.txt")), f"save{number}")
+        workflow.connect(node(f"make{number}", write_file), "out", save, "in_file")
+    ended = []
+    failures = run_workflow(
+        workflow,
+        plugin="MultiProc",
+        plugin_args={"n_procs": 1, "memory_gb": 4},
+        crash_dir=tmp_path,
+        log_file=tmp_path / "nipype.log",
+        on_status=lambda node, status: ended.append(node.name) if status == "end" else None,
+        on_report=lambda node, report: None,
+    )
+    assert failures == []
+    made = [name for name in ended if name.startswith("make")]
+    assert len(made) == 3
+    assert ended == [name for make in made for name in (make, make.replace("make", "save"))]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one node")
