@@ -192,46 +192,48 @@ def _similarity(
     return rotation, scale, target.mean(axis=0) - scale * rotation @ source.mean(axis=0)
 
 
+@dataclass(frozen=True)
 class Anatomies:
-    """Brains to draw from: heads, each as it is or with the nuclei of another person.
+    """Brains to draw from: heads, each as it is or with the nuclei of another person."""
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Holds label sets as :func:`find_label_images` finds them, at least one of them a
-        whole brain, and any number of subcortical ones. Without it the brains are
-        digital heads of :mod:`qsm_workflows.phantom`.
-    digital : int
-        How many digital heads are made if there is no folder.
-    """
+    heads: Sequence[LabelSet]
+    """Whole brains."""
+    donors: Sequence[tuple[Path, Path]]
+    """Label images of subcortical structures, with their tables."""
+    source: str
+    """Where they are from, for people to read."""
 
-    def __init__(self, folder: Path | None = None, digital: int = 4) -> None:
-        if folder is None:
-            self._heads: Sequence[LabelSet] = [digital_head(n) for n in range(digital)]
-            self._donors: Sequence[tuple[Path, Path]] = ()
-            self.source = f"{digital} digital heads"
-            return
+    @classmethod
+    def read(cls, folder: Path) -> "Anatomies":
+        """Take what label images a folder lends; see :func:`find_label_images`.
+
+        Raises
+        ------
+        ValueError
+            If none of them is a whole brain.
+        """
         images = list(find_label_images(folder))
         tables = {table: _read_table(table).values() for _, table in images}
         whole = {table for table, codes in tables.items() if CODES["white_matter"] in codes}
-        self._heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
-        self._donors = [pair for pair in images if pair[1] not in whole]
-        if not self._heads:
+        heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
+        donors = [pair for pair in images if pair[1] not in whole]
+        if not heads:
             raise ValueError(
                 f"{folder} holds no label image of a whole brain: a sub-folder with "
                 "*_dseg.nii.gz and a table dseg.tsv that names white and grey matter"
             )
         names = sorted({pair[0].relative_to(folder).parts[0] for pair in images})
-        self.source = f"{', '.join(names)} ({len(self._heads)} heads, {len(self._donors)} donors)"
+        source = f"{', '.join(names)} ({len(heads)} heads, {len(donors)} donors)"
+        return cls(heads, donors, source)
 
     def draw(self, rng: np.random.Generator) -> LabelSet:
         """One of the heads, mostly with nuclei of another person."""
-        head = self._heads[int(rng.integers(len(self._heads)))]
-        if not self._donors or rng.random() < 0.1:
+        head = self.heads[int(rng.integers(len(self.heads)))]
+        if not self.donors or rng.random() < 0.1:
             return head
         while True:
             # One in thirty of the public sets has its labels shifted.
-            donor = self._donors[int(rng.integers(len(self._donors)))]
+            donor = self.donors[int(rng.integers(len(self.donors)))]
             with contextlib.suppress(ValueError):
                 return graft(head, read_labels(*donor))
 
