@@ -102,6 +102,15 @@ def test_weights_that_do_not_fit_are_refused_before_volumes_are_made(config, tmp
     assert not out.exists()
 
 
+def test_a_run_that_started_otherwise_is_refused_before_volumes_are_made(config, tmp_path, capsys):
+    main(["train", str(config), "--out", str(tmp_path / "first")])
+    first = str(tmp_path / "first" / "tiny.safetensors")
+    command = ["train", str(config), "--out", str(tmp_path / "first"), "--start", first]
+    assert main([*command, "--pool", str(tmp_path / "other")]) == 2
+    assert "did not start from these weights" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_made(
     config, tmp_path, capsys
 ):
