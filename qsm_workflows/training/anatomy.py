@@ -257,11 +257,16 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def digital_head(number: int) -> LabelSet:
     """Labels of one of the heads that ``qsm-wf simulate`` makes, at 1 mm, without lesions."""
-    from qsm_workflows.phantom import simulate_head
+    from qsm_workflows.phantom.anatomy import make_anatomy
+    from qsm_workflows.phantom.grids import image_affine
+    from qsm_workflows.phantom.head import image_labels
+    from qsm_workflows.phantom.susceptibility import LABELS
 
+    matrix = (144, 192, 128)
+    affine = image_affine((1, 1, 1), matrix, (0, 0, 0))
     # Far from the seeds that anybody evaluates on.
-    head = simulate_head(10_000 + number, lesions=False)
+    anatomy = make_anatomy(10_000 + number, 1, lesions=False)
     codes = np.zeros(256, np.uint8)
-    for row in head.label_table:
+    for row in LABELS:
         codes[row.index] = CODES.get(_tissue_name(row.name), 0)
-    return _cropped(LabelSet(codes[head.labels], head.affine))
+    return _cropped(LabelSet(codes[image_labels(anatomy, affine, matrix)], affine))
