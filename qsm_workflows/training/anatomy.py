@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -84,7 +83,7 @@ class LabelSet:
             voxels = np.argwhere(self.labels == CODES[name])
             if not len(voxels):
                 raise ValueError(f"a label set has no {name}; it cannot be laid on another")
-            x, *_ = positions = nib.affines.apply_affine(self.affine, voxels).T
+            x, *_ = positions = (voxels @ self.affine[:3, :3].T + self.affine[:3, 3]).T
             left = x < x.mean()
             points += [positions[:, left].mean(axis=1), positions[:, ~left].mean(axis=1)]
         return np.array(points)
@@ -100,6 +99,9 @@ def read_labels(path: Path, table: Path) -> LabelSet:
     table : Path
         TSV with the columns ``index`` and ``name``; sides in the names are ignored.
     """
+    # Imported here, so that a machine that trains on volumes made elsewhere need not have it.
+    import nibabel as nib
+
     image = nib.as_closest_canonical(nib.load(path))
     data = np.asarray(image.dataobj)
     codes = np.zeros(int(data.max()) + 1, np.uint8)

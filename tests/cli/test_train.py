@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.checkpoints import read_checkpoint
 from qsm_workflows.training.config import TrainingConfig
+from qsm_workflows.training.pool import make_pool
 
 
 @pytest.fixture
@@ -53,6 +56,18 @@ def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
     assert "the same command goes on" in out
     assert not (tmp_path / "run" / "state.json").exists()
     assert main(command) == 0
+    assert (tmp_path / "run" / "tiny.safetensors").exists()
+
+
+def test_volumes_of_another_machine_are_trained_on_without_nibabel(config, tmp_path):
+    pool = tmp_path / "pool"
+    make_pool(pool, TrainingConfig.read(config))
+    program = (
+        "import sys; sys.modules['nibabel'] = None; from qsm_workflows.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["train", str(config), "--out", str(tmp_path / "run"), "--pool", str(pool)]
+    subprocess.run([sys.executable, "-c", program, *command], check=True)
     assert (tmp_path / "run" / "tiny.safetensors").exists()
 
 
