@@ -84,9 +84,8 @@ def main(args: argparse.Namespace) -> int:
     from qsm_workflows.networks.inference import check_device, is_out_of_memory
     from qsm_workflows.networks.methods import named_weights
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
-    from qsm_workflows.training.loop import check_patches, check_start, train
+    from qsm_workflows.training.loop import check_run, train
     from qsm_workflows.training.pool import make_pool
-    from qsm_workflows.training.state import check_state
 
     if not args.minutes > 0:
         raise ValueError(f"--minutes must be positive, not {args.minutes}")
@@ -101,12 +100,8 @@ def main(args: argparse.Namespace) -> int:
         )
     started = time.monotonic()
     config = TrainingConfig.read(path)
-    check_patches(config)
-    check_state(args.out, config)
-    start = None
-    if args.start:
-        start = read_checkpoint(named_weights(args.start), config.method)
-        check_start(config, start)
+    start = read_checkpoint(named_weights(args.start), config.method) if args.start else None
+    check_run(config, args.out, start)
     check_device(args.device)
     torch.set_num_threads(args.threads)
     # Numbers so small that the processor needs a hundred times as long for them.

@@ -19,11 +19,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the ``weights`` command."""
     parser = subparsers.add_parser(
         "weights",
-        help="list, show and add the weights of networks",
+        help="list, show, add and remove the weights of networks",
         description="List the weights of networks that are installed.",
     )
     parser.set_defaults(func=_list)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    actions.add_parser("list", help="list what is installed, as without an action")
     show = actions.add_parser("show", help="show a card", description="Show the card of weights.")
     show.set_defaults(func=_show)
     show.add_argument("name", help="as `qsm-wf weights` lists it, a method, or a file")
@@ -42,15 +43,28 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help=f"inversion that it serves: {', '.join(NETWORK_METHODS)}",
     )
     add.add_argument("file", type=Path, help=".safetensors, or .pth of the original authors")
+    remove = actions.add_parser(
+        "remove",
+        help="remove a file that was added",
+        description="Remove weights and their card from your folder; those of the package stay.",
+    )
+    remove.set_defaults(func=_remove)
+    remove.add_argument("name", help="as `qsm-wf weights` lists it, or a method")
 
 
 def _list(args: argparse.Namespace) -> int:
-    from qsm_workflows.networks.weights import installed_weights, package_folder, user_folder
+    from qsm_workflows.networks.weights import (
+        installed_weights,
+        package_folder,
+        shadows_package,
+        user_folder,
+    )
 
     found = list(installed_weights())
     for path in found:
         megabytes = path.stat().st_size / 2**20
-        print(f"{path.stem}: {_summary(path)}, {megabytes:.1f} MiB, {path}")
+        note = " (instead of the package's)" if shadows_package(path) else ""
+        print(f"{path.stem}: {_summary(path)}, {megabytes:.1f} MiB, {path}{note}")
     if not found:
         print(f"no weights in {user_folder()} or {package_folder()}; see `qsm-wf weights add`")
     return 0
@@ -104,7 +118,7 @@ def _add(args: argparse.Namespace) -> int:
     from qsm_workflows.files import write_whole
     from qsm_workflows.networks.cards import card_path, read_card, write_card
     from qsm_workflows.networks.checkpoints import read_checkpoint
-    from qsm_workflows.networks.weights import SUFFIXES, user_folder
+    from qsm_workflows.networks.weights import SUFFIXES, shadows_package, user_folder
 
     checkpoint = read_checkpoint(args.file, args.method)
     if args.file.suffix not in SUFFIXES:
@@ -126,4 +140,26 @@ def _add(args: argparse.Namespace) -> int:
     }
     write_card(target, (read_card(args.file) or {}) | about)
     print(f"{target}: {checkpoint.architecture} of width {checkpoint.network.width}")
+    if shadows_package(target):
+        print(
+            f"it is used instead of the package's {target.stem}, until `qsm-wf weights remove "
+            f"{target.stem}`"
+        )
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from qsm_workflows.networks.cards import card_path
+    from qsm_workflows.networks.weights import find_weights, user_folder
+
+    path = named_weights(args.name)
+    if path.parent.resolve() != user_folder().resolve():
+        raise ValueError(
+            f"{path} stays: only weights of your own, in {user_folder()}, can be removed"
+        )
+    path.unlink()
+    card_path(path).unlink(missing_ok=True)
+    print(f"removed {path}")
+    if other := find_weights(path.stem):
+        print(f"{path.stem} is {other} from now on")
     return 0

@@ -1,6 +1,8 @@
 """Reading and writing trained networks."""
 
+import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,10 +171,14 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged or foreign file can fail in the reader in any way; all mean the same here.
     except Exception as error:
+        wrong = "is damaged or not a file of weights"
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            wrong = "is damaged, or holds more than tensors, which could run anything when read"
+        # Without the cause: torch's advice is to let the file run what it will.
         raise ValueError(
-            f"{path} is damaged or not a file of weights ({_first_line(error)}); fetch it "
-            "again, or save the network's state_dict() alone with torch.save"
-        ) from error
+            f"{path} {wrong}; fetch it again, or save the network's state_dict() alone with "
+            "torch.save"
+        ) from None
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):
@@ -181,10 +187,6 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             "torch.save"
         )
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}, {}
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _recognise(path: Path, state: StateDict) -> tuple[str, StateDict]:

@@ -45,11 +45,16 @@ def find_weights(name: str) -> Path | None:
     pathlib.Path or None
         None when there are no such weights.
     """
-    candidates = (
-        folder / f"{name}{suffix}"
-        for folder in (user_folder(), package_folder())
-        for suffix in SUFFIXES
-    )
+    return _find_in(user_folder(), name) or _find_in(package_folder(), name)
+
+
+def shadows_package(path: Path) -> bool:
+    """Whether a file is a user's, and used instead of the package's weights of its name."""
+    return path.parent == user_folder() and _find_in(package_folder(), path.stem) is not None
+
+
+def _find_in(folder: Path, name: str) -> Path | None:
+    candidates = (folder / f"{name}{suffix}" for suffix in SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -166,10 +166,7 @@ def image_anatomy(
     """
     grid = fine_grid(affine, matrix, *anatomy.box())
     scene = anatomy.paint(grid)
-    labels = scene.labels[grid.image_slices]
-    mask = block_mean(labels > 0, grid.factor) >= 0.5
-    if not mask.any():
-        raise ValueError("no brain inside the field of view: enlarge matrix or voxel_size")
+    labels, mask = _image_brain(scene, grid)
     size, direction = voxel_size(grid.affine), b0_direction(grid.affine)
     # With the susceptibility relative to what is outside, zeros round the grid are right.
     total_field = forward_field(scene.chi - scene.outside, size, direction, pad=FIELD_PAD)
@@ -178,14 +175,14 @@ def image_anatomy(
     _shim(total_field, fine_mask)
     chi = scene.chi[grid.image_slices]
     # Slivers of skull in the outermost voxels of the mask are no sources of its own.
-    inside = chi * (fine_mask & (labels > 0))
+    inside = chi * (fine_mask & (scene.labels[grid.image_slices] > 0))
     local_field = forward_field(inside, size, direction, pad=FIELD_PAD)
     return Head(
         chi=block_mean(chi, grid.factor),
         total_field=block_mean(total_field, grid.factor),
         local_field=block_mean(local_field, grid.factor),
         mask=mask,
-        labels=block_majority(labels, grid.factor) * mask,
+        labels=labels,
         label_table=label_table,
         affine=affine,
         subvoxels=SubVoxels(
@@ -195,6 +192,23 @@ def image_anatomy(
             proton_density=np.ascontiguousarray(scene.proton_density[grid.image_slices]),
         ),
     )
+
+
+def image_labels(anatomy: Paintable, affine: Affine, matrix: Shape3) -> NDArray[np.uint8]:
+    """Labels of a head as :func:`image_anatomy` gives them, in half its time."""
+    # Without fields, nothing outside the image need be painted.
+    first_voxel = affine[:3, 3]
+    grid = fine_grid(affine, matrix, first_voxel, first_voxel)
+    return _image_brain(anatomy.paint(grid), grid)[0]
+
+
+def _image_brain(scene: Scene, grid: FineGrid) -> tuple[NDArray[np.uint8], MaskArray]:
+    """Prevailing structure in each voxel of the image, and which of them are brain."""
+    labels = scene.labels[grid.image_slices]
+    mask = block_mean(labels > 0, grid.factor) >= 0.5
+    if not mask.any():
+        raise ValueError("no brain inside the field of view: enlarge matrix or voxel_size")
+    return block_majority(labels, grid.factor) * mask, mask
 
 
 def _shim(field: FloatArray, mask: MaskArray) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -84,7 +83,7 @@ class LabelSet:
             voxels = np.argwhere(self.labels == CODES[name])
             if not len(voxels):
                 raise ValueError(f"a label set has no {name}; it cannot be laid on another")
-            x, *_ = positions = nib.affines.apply_affine(self.affine, voxels).T
+            x, *_ = positions = (voxels @ self.affine[:3, :3].T + self.affine[:3, 3]).T
             left = x < x.mean()
             points += [positions[:, left].mean(axis=1), positions[:, ~left].mean(axis=1)]
         return np.array(points)
@@ -100,6 +99,9 @@ def read_labels(path: Path, table: Path) -> LabelSet:
     table : Path
         TSV with the columns ``index`` and ``name``; sides in the names are ignored.
     """
+    # Imported here, so that a machine that trains on volumes made elsewhere need not have it.
+    import nibabel as nib
+
     image = nib.as_closest_canonical(nib.load(path))
     data = np.asarray(image.dataobj)
     codes = np.zeros(int(data.max()) + 1, np.uint8)
@@ -192,46 +194,48 @@ def _similarity(
     return rotation, scale, target.mean(axis=0) - scale * rotation @ source.mean(axis=0)
 
 
+@dataclass(frozen=True)
 class Anatomies:
-    """Brains to draw from: heads, each as it is or with the nuclei of another person.
+    """Brains to draw from: heads, each as it is or with the nuclei of another person."""
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Holds label sets as :func:`find_label_images` finds them, at least one of them a
-        whole brain, and any number of subcortical ones. Without it the brains are
-        digital heads of :mod:`qsm_workflows.phantom`.
-    digital : int
-        How many digital heads are made if there is no folder.
-    """
+    heads: Sequence[LabelSet]
+    """Whole brains."""
+    donors: Sequence[tuple[Path, Path]]
+    """Label images of subcortical structures, with their tables."""
+    source: str
+    """Where they are from, for people to read."""
 
-    def __init__(self, folder: Path | None = None, digital: int = 4) -> None:
-        if folder is None:
-            self._heads: Sequence[LabelSet] = [digital_head(n) for n in range(digital)]
-            self._donors: Sequence[tuple[Path, Path]] = ()
-            self.source = f"{digital} digital heads"
-            return
+    @classmethod
+    def read(cls, folder: Path) -> "Anatomies":
+        """Take what label images a folder lends; see :func:`find_label_images`.
+
+        Raises
+        ------
+        ValueError
+            If none of them is a whole brain.
+        """
         images = list(find_label_images(folder))
         tables = {table: _read_table(table).values() for _, table in images}
         whole = {table for table, codes in tables.items() if CODES["white_matter"] in codes}
-        self._heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
-        self._donors = [pair for pair in images if pair[1] not in whole]
-        if not self._heads:
+        heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
+        donors = [pair for pair in images if pair[1] not in whole]
+        if not heads:
             raise ValueError(
                 f"{folder} holds no label image of a whole brain: a sub-folder with "
                 "*_dseg.nii.gz and a table dseg.tsv that names white and grey matter"
             )
         names = sorted({pair[0].relative_to(folder).parts[0] for pair in images})
-        self.source = f"{', '.join(names)} ({len(self._heads)} heads, {len(self._donors)} donors)"
+        source = f"{', '.join(names)} ({len(heads)} heads, {len(donors)} donors)"
+        return cls(heads, donors, source)
 
     def draw(self, rng: np.random.Generator) -> LabelSet:
         """One of the heads, mostly with nuclei of another person."""
-        head = self._heads[int(rng.integers(len(self._heads)))]
-        if not self._donors or rng.random() < 0.1:
+        head = self.heads[int(rng.integers(len(self.heads)))]
+        if not self.donors or rng.random() < 0.1:
             return head
         while True:
             # One in thirty of the public sets has its labels shifted.
-            donor = self._donors[int(rng.integers(len(self._donors)))]
+            donor = self.donors[int(rng.integers(len(self.donors)))]
             with contextlib.suppress(ValueError):
                 return graft(head, read_labels(*donor))
 
@@ -255,11 +259,16 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def digital_head(number: int) -> LabelSet:
     """Labels of one of the heads that ``qsm-wf simulate`` makes, at 1 mm, without lesions."""
-    from qsm_workflows.phantom import simulate_head
+    from qsm_workflows.phantom.anatomy import make_anatomy
+    from qsm_workflows.phantom.grids import image_affine
+    from qsm_workflows.phantom.head import image_labels
+    from qsm_workflows.phantom.susceptibility import LABELS
 
+    matrix = (144, 192, 128)
+    affine = image_affine((1, 1, 1), matrix, (0, 0, 0))
     # Far from the seeds that anybody evaluates on.
-    head = simulate_head(10_000 + number, lesions=False)
+    anatomy = make_anatomy(10_000 + number, 1, lesions=False)
     codes = np.zeros(256, np.uint8)
-    for row in head.label_table:
+    for row in LABELS:
         codes[row.index] = CODES.get(_tissue_name(row.name), 0)
-    return _cropped(LabelSet(codes[head.labels], head.affine))
+    return _cropped(LabelSet(codes[image_labels(anatomy, affine, matrix)], affine))

@@ -18,7 +18,7 @@ from .config import TrainingConfig
 from .metrics import Metrics
 from .patches import Batch, draw_batch
 from .pool import Pool
-from .state import Progress, load_state, save_state
+from .state import Progress, load_state, read_progress, save_state
 
 SAVE_SECONDS = 120.0
 """Between two saved states."""
@@ -89,24 +89,23 @@ def train(
     Raises
     ------
     ValueError
-        If the network cannot take the patches, `start` is of another network than the
-        configuration's, or the run in `folder` began otherwise or by another configuration.
+        As :func:`check_run`, or if the state in `folder` is damaged.
     """
     deadline = time.monotonic() + 60 * minutes
-    check_patches(config)
+    check_run(config, folder, start)
     torch.manual_seed(config.seed)
     if start is None:
         network = ARCHITECTURES[config.architecture].network(config.width)
     else:
-        check_start(config, start)
         network = start.network
     network = _to_train(network).to(device)
     optimiser = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     progress = load_state(folder, config, network, optimiser)
-    if start is not None:
-        _note_start(progress, start, folder)
+    if start is not None and progress.step == 0:
+        kept = {name: start.metadata[name] for name in HISTORY if name in start.metadata}
+        progress.started_from = {"sha256": start.sha256, **kept}
     metrics = Metrics(folder, progress.step)
     run = _Run(config, pool, device, network, optimiser)
     if progress.step < config.steps and device != "cpu":
@@ -133,14 +132,39 @@ def train(
     return network.eval(), progress
 
 
-def check_patches(config: TrainingConfig) -> None:
-    """Refuse patches whose sides the network cannot take.
+def check_run(config: TrainingConfig, folder: Path, start: Checkpoint | None = None) -> None:
+    """Refuse, before any work, what :func:`train` could not begin or go on with.
+
+    Parameters
+    ----------
+    config, folder, start
+        As :func:`train` takes them.
 
     Raises
     ------
     ValueError
-        The message says which sides it can.
+        If the network cannot take the patches, `start` is of another network than the
+        configuration's, or the run in `folder` began otherwise or by another configuration.
     """
+    _check_patches(config)
+    progress = read_progress(folder, config)
+    if start is None:
+        return
+    if (start.architecture, start.network.width) != (config.architecture, config.width):
+        raise ValueError(
+            f"the weights to start from are of {start.architecture}, width "
+            f"{start.network.width}, but the configuration is of {config.architecture}, width "
+            f"{config.width}: they must be the same"
+        )
+    if progress.step and progress.started_from.get("sha256") != start.sha256:
+        raise ValueError(
+            f"the run in {folder} did not start from these weights; use another folder, or "
+            "leave them out to go on"
+        )
+
+
+def _check_patches(config: TrainingConfig) -> None:
+    """Refuse patches whose sides the network cannot take, saying which it can."""
     multiple = ARCHITECTURES[config.architecture].network.multiple
     for patch in config.patches:
         if any(n % multiple for n in patch):
@@ -148,34 +172,6 @@ def check_patches(config: TrainingConfig) -> None:
                 f"patches has {list(patch)}, but {config.architecture} takes sides that are "
                 f"multiples of {multiple} only, such as {[n + -n % multiple for n in patch]}"
             )
-
-
-def check_start(config: TrainingConfig, start: Checkpoint) -> None:
-    """Refuse weights to start from that are of another network than the configuration's.
-
-    Raises
-    ------
-    ValueError
-        The message names both.
-    """
-    if (start.architecture, start.network.width) != (config.architecture, config.width):
-        raise ValueError(
-            f"the weights to start from are of {start.architecture}, width "
-            f"{start.network.width}, but the configuration is of {config.architecture}, width "
-            f"{config.width}: they must be the same"
-        )
-
-
-def _note_start(progress: Progress, start: Checkpoint, folder: Path) -> None:
-    """Record the weights that a run begins with, which must be those of its earlier pieces."""
-    if progress.step == 0:
-        kept = {name: start.metadata[name] for name in HISTORY if name in start.metadata}
-        progress.started_from = {"sha256": start.sha256, **kept}
-    elif progress.started_from.get("sha256") != start.sha256:
-        raise ValueError(
-            f"the run in {folder} did not start from these weights; use another folder, or "
-            "leave them out to go on"
-        )
 
 
 def _to_train(network: InversionNetwork) -> InversionNetwork:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.files import write_whole
 
-from .anatomy import Anatomies, fingerprint
+from .anatomy import Anatomies, LabelSet, digital_head, fingerprint
 from .config import TrainingConfig, differences
 from .labels import brain_volume, shapes_volume
 
@@ -27,6 +28,9 @@ GENERATOR = 2
 
 COMPLETE, UNFINISHED = "pool.json", "unfinished.json"
 """Names of the record of what a folder's volumes are, by whether all of them are made."""
+
+DIGITAL_HEADS = 4
+"""How many heads of :mod:`qsm_workflows.phantom` the brains are where no anatomy is given."""
 
 _KEYS = ("volumes", "pool", "volume_shape", "seed")
 
@@ -70,7 +74,9 @@ def make_pool(
         Where they are kept.
     config : TrainingConfig
     anatomy : Path, optional
-        Label sets to make brains from; see :class:`~qsm_workflows.training.anatomy.Anatomies`.
+        Label sets to make brains from, at least one of them a whole brain; see
+        :func:`~qsm_workflows.training.anatomy.find_label_images`. Without it digital heads are
+        made first, and kept in `folder` until all volumes are.
     minutes : float
         Time after which to stop; what is being made then is finished.
     workers : int
@@ -95,7 +101,9 @@ def make_pool(
             _check_same(folder / name, wanted)
     crew = _Crew(workers, progress, deadline)
     if not (folder / COMPLETE).exists():
-        _make_volumes(folder, _Volumes(folder, config, anatomy), wanted, crew)
+        anatomies = None if config.volumes == "shapes" else _anatomies(folder, anatomy, crew)
+        _make_volumes(folder, _Volumes(folder, config, anatomies), wanted, crew)
+        shutil.rmtree(_heads_folder(folder), ignore_errors=True)
     if config.mode == "cropped" and not (folder / "field.npy").exists():
         _add_fields(folder, crew)
     return Pool(folder)
@@ -115,6 +123,45 @@ def _check_same(record: Path, wanted: dict[str, Any]) -> None:
             f"{record.parent} holds other volumes than asked for ({other}); use another folder, "
             "or remove them"
         )
+
+
+def _heads_folder(pool: Path) -> Path:
+    """Where the digital heads of a pool are until its volumes are; no other generator's are."""
+    return pool / f"heads-{GENERATOR}"
+
+
+def _anatomies(folder: Path, given: Path | None, crew: "_Crew") -> Anatomies:
+    """Brains to make volumes of; the digital heads of an earlier call are not made again."""
+    if given is not None:
+        return Anatomies.read(given)
+    heads = _Heads(_heads_folder(folder))
+    made = heads.folder / "made.npy"
+    if not made.exists():
+        _new_array(made, np.bool_, (DIGITAL_HEADS,))
+    crew.make(heads, made, "digital heads")
+    brains = [heads.read(number) for number in range(DIGITAL_HEADS)]
+    return Anatomies(brains, donors=(), source=f"{DIGITAL_HEADS} digital heads")
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Makes and writes one digital head after the other."""
+
+    folder: Path
+
+    def __call__(self, number: int) -> None:
+        head = digital_head(number)
+        write_whole(
+            self._path(number),
+            lambda path: np.savez_compressed(path, labels=head.labels, affine=head.affine),
+        )
+
+    def read(self, number: int) -> LabelSet:
+        """Read one that is written."""
+        return LabelSet(**np.load(self._path(number)))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.npz"
 
 
 def _make_volumes(folder: Path, maker: "_Volumes", wanted: dict[str, Any], crew: "_Crew") -> None:
@@ -140,10 +187,9 @@ def _new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
 class _Volumes:
     """Makes and writes one volume after the other."""
 
-    def __init__(self, folder: Path, config: TrainingConfig, anatomy: Path | None) -> None:
-        self.folder, self.config = folder, config
-        self.anatomies = None if config.volumes == "shapes" else Anatomies(anatomy)
-        sources = [self.anatomies.source] if self.anatomies else []
+    def __init__(self, folder: Path, config: TrainingConfig, anatomies: Anatomies | None) -> None:
+        self.folder, self.config, self.anatomies = folder, config, anatomies
+        sources = [anatomies.source] if anatomies else []
         if config.volumes != "brains":
             sources.append("random boxes and ellipsoids")
         self.source = " and of ".join(sources)

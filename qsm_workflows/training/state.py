@@ -92,15 +92,15 @@ def load_state(
     return progress
 
 
-def check_state(folder: Path, config: TrainingConfig) -> None:
-    """Refuse a folder whose run is of another configuration, before anything is done.
+def read_progress(folder: Path, config: TrainingConfig) -> Progress:
+    """How far the run in a folder has come, without its network.
 
     Raises
     ------
     ValueError
-        The message names the keys that differ.
+        If it is of another configuration; the message names the keys that differ.
     """
-    _read_record(folder, config)
+    return _read_record(folder, config)[0]
 
 
 def _read_record(folder: Path, config: TrainingConfig) -> tuple[Progress, Path]:

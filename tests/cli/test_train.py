@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.checkpoints import read_checkpoint
 from qsm_workflows.training.config import TrainingConfig
+from qsm_workflows.training.pool import make_pool
 
 
 @pytest.fixture
@@ -56,6 +59,18 @@ def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
     assert (tmp_path / "run" / "tiny.safetensors").exists()
 
 
+def test_volumes_of_another_machine_are_trained_on_without_nibabel(config, tmp_path):
+    pool = tmp_path / "pool"
+    make_pool(pool, TrainingConfig.read(config))
+    program = (
+        "import sys; sys.modules['nibabel'] = None; from qsm_workflows.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["train", str(config), "--out", str(tmp_path / "run"), "--pool", str(pool)]
+    subprocess.run([sys.executable, "-c", program, *command], check=True)
+    assert (tmp_path / "run" / "tiny.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -100,6 +115,15 @@ def test_weights_that_do_not_fit_are_refused_before_volumes_are_made(config, tmp
     assert main(["train", str(config), "--out", str(out), "--start", "deepqsm"]) == 2
     assert "of lite, width 32, but the configuration is of unet" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_run_that_started_otherwise_is_refused_before_volumes_are_made(config, tmp_path, capsys):
+    main(["train", str(config), "--out", str(tmp_path / "first")])
+    first = str(tmp_path / "first" / "tiny.safetensors")
+    command = ["train", str(config), "--out", str(tmp_path / "first"), "--start", first]
+    assert main([*command, "--pool", str(tmp_path / "other")]) == 2
+    assert "did not start from these weights" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_made(

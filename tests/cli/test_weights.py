@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,17 @@ def weights(tmp_path):
     return path
 
 
+@pytest.fixture
+def packaged(tmp_path, monkeypatch, weights):
+    """A file that comes with the package, in a folder that a test may spoil."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    path = folder / "xqsm-individual.safetensors"
+    shutil.copy(weights, path)
+    monkeypatch.setattr("qsm_workflows.networks.weights.package_folder", lambda: folder)
+    return path
+
+
 def test_add_then_list_then_show(weights, user_folder, capsys):
     write_card(weights, {"architecture": "lite", "width": 2, "licence": "mine alone"})
     assert main(["weights", "add", "xqsm", str(weights)]) == 0
@@ -39,6 +51,52 @@ def test_add_then_list_then_show(weights, user_folder, capsys):
     assert "xqsm: lite of width 2" in capsys.readouterr().out
     assert main(["weights", "show", "xqsm"]) == 0
     assert "licence: mine alone" in capsys.readouterr().out
+
+
+def test_list_is_what_there_is_without_an_action(user_folder, capsys):
+    assert main(["weights"]) == 0
+    bare = capsys.readouterr().out
+    assert main(["weights", "list"]) == 0
+    assert capsys.readouterr().out == bare
+    assert "xqsm-individual: lite" in bare
+
+
+def test_weights_that_are_used_instead_of_the_packages_are_told_until_removed(
+    weights, user_folder, packaged, capsys
+):
+    own = user_folder / packaged.name
+    assert main(["weights", "add", "xqsmindividual", str(weights)]) == 0
+    assert "instead of the package's xqsm-individual" in capsys.readouterr().out
+    assert main(["weights", "list"]) == 0
+    (row,) = capsys.readouterr().out.splitlines()
+    assert row.startswith("xqsm-individual: lite of width 2,")
+    assert row.endswith(f"{own} (instead of the package's)")
+    assert main(["weights", "remove", "xQSM-Individual"]) == 0
+    assert f"xqsm-individual is {packaged} from now on" in capsys.readouterr().out
+    assert find_weights("xqsm-individual") == packaged
+    assert list(user_folder.iterdir()) == []
+
+
+def test_weights_that_the_package_has_none_of_come_and_go_without_a_note(
+    weights, user_folder, packaged, capsys
+):
+    assert main(["weights", "add", "xqsm", str(weights)]) == 0
+    assert main(["weights"]) == 0
+    assert main(["weights", "remove", "xqsm"]) == 0
+    shown = capsys.readouterr().out
+    assert "instead of" not in shown
+    assert "from now on" not in shown
+    assert find_weights("xqsm") is None
+
+
+def test_only_weights_of_the_user_are_removed(weights, user_folder, packaged, capsys):
+    for name in ("xqsm-individual", str(weights)):
+        assert main(["weights", "remove", name]) == 2
+        assert f"only weights of your own, in {user_folder}," in capsys.readouterr().err
+    assert packaged.exists()
+    assert weights.exists()
+    assert main(["weights", "remove", "xqsm"]) == 2
+    assert "there are no weights xqsm" in capsys.readouterr().err
 
 
 def test_accuracy_of_shipped_weights_is_shown_a_line_for_each_field(capsys):

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import traceback
 
 import pytest
 import torch
@@ -123,8 +124,18 @@ def test_truncated_file(tmp_path, trained, suffix):
 def test_pickled_objects_are_not_executed(tmp_path, trained):
     path = tmp_path / "whole_network.pth"
     torch.save(trained, path)
-    with pytest.raises(ValueError, match=r"state_dict\(\) alone"):
+    with pytest.raises(ValueError, match=r"more than tensors.*state_dict\(\) alone"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda trained, path: path.write_text("<html>")])
+def test_nobody_is_told_to_let_a_file_run_code(tmp_path, trained, save):
+    """As torch does, in an error that a traceback would show as the cause of ours."""
+    path = tmp_path / "weights.pth"
+    save(trained, path)
+    with pytest.raises(ValueError, match=r"weights\.pth is damaged") as raised:
+        read_checkpoint(path)
+    assert "weights_only" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_training_checkpoint_is_no_plain_state_dict(tmp_path, trained):

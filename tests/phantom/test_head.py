@@ -4,6 +4,9 @@ from scipy import ndimage
 
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.phantom import simulate_head
+from qsm_workflows.phantom.anatomy import make_anatomy
+from qsm_workflows.phantom.grids import image_affine
+from qsm_workflows.phantom.head import image_labels
 
 COARSE = {"voxel_size": (3.0, 3.0, 3.0), "matrix": (48, 64, 43)}
 
@@ -88,6 +91,12 @@ def test_background_field_is_harmonic_inside_the_brain(head):
 def test_labels_are_inside_the_mask_and_fill_it(head):
     assert not np.any(head.labels[~head.mask])
     assert np.mean(head.labels[head.mask] > 0) == 1
+
+
+def test_labels_alone_are_those_of_the_head(head):
+    anatomy = make_anatomy(7, 1)
+    affine = image_affine(COARSE["voxel_size"], COARSE["matrix"], (0, 0, 0))
+    np.testing.assert_array_equal(image_labels(anatomy, affine, COARSE["matrix"]), head.labels)
 
 
 def test_same_seed_and_subject_give_the_same_head_with_and_without_lesions(head):

@@ -87,13 +87,13 @@ def test_shifted_labels_are_refused():
 def test_folder_without_a_whole_brain_is_refused(tmp_path):
     folder_of(tmp_path, "nuclei", brain(whole=False), NUCLEI)
     with pytest.raises(ValueError, match="no label image of a whole brain"):
-        Anatomies(tmp_path)
+        Anatomies.read(tmp_path)
 
 
 def test_draws_differ_only_by_the_seed(tmp_path):
     folder_of(tmp_path, "whole", brain(), WHOLE)
     folder_of(tmp_path, "nuclei", brain(1.0, whole=False), NUCLEI)
-    anatomies = Anatomies(tmp_path)
+    anatomies = Anatomies.read(tmp_path)
     assert "1 heads, 1 donors" in anatomies.source
     one, again = (anatomies.draw(np.random.default_rng(0)).labels for _ in range(2))
     np.testing.assert_array_equal(one, again)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qsm_workflows.training import pool as pool_module
+from qsm_workflows.training.anatomy import CODES, LabelSet
 from qsm_workflows.training.pool import make_pool
 
 
@@ -131,3 +132,59 @@ def test_a_pool_from_before_anatomies_were_known_is_refused(brains, anatomy, tmp
     about.write_text(json.dumps(json.loads(about.read_text()) | {"anatomy": os.fspath(anatomy)}))
     with pytest.raises(ValueError, match=r"anatomy is /.*, not"):
         make_pool(tmp_path / "pool", brains, anatomy)
+
+
+@pytest.fixture
+def quick_heads(monkeypatch):
+    """Numbers of the digital heads that are made from here on, each a box with nuclei in it."""
+    numbers = []
+
+    def quick(number):
+        numbers.append(number)
+        labels = np.full((24 + number, 24, 24), CODES["grey_matter"], np.uint8)
+        labels[6:18, 9:15, 10:14] = CODES["pallidum"]
+        return LabelSet(labels, np.eye(4))
+
+    monkeypatch.setattr(pool_module, "digital_head", quick)
+    return numbers
+
+
+def test_digital_heads_are_made_in_pieces_and_once(brains, tmp_path, quick_heads):
+    whole = make_pool(tmp_path / "whole", brains)
+    assert whole.source == "4 digital heads"
+    assert quick_heads == [0, 1, 2, 3]
+    pieces = tmp_path / "pieces"
+    made = ["1 of 4 digital heads", "2 of 4 digital heads", "3 of 4 digital heads"]
+    for message in (*made, "1 of 3 volumes", "2 of 3 volumes"):
+        with pytest.raises(TimeoutError, match=f"{message} were made when time was up"):
+            make_pool(pieces, brains, minutes=0)
+    again = make_pool(pieces, brains, minutes=0)
+    assert quick_heads == 2 * [0, 1, 2, 3]
+    np.testing.assert_array_equal(again.chi, whole.chi)
+    assert {path.name for path in pieces.iterdir()} == {"pool.json", "chi.npy", "mask.npy"}
+
+
+def test_digital_heads_of_another_generator_are_not_taken(
+    brains, tmp_path, quick_heads, monkeypatch
+):
+    with pytest.raises(TimeoutError):
+        make_pool(tmp_path, brains, minutes=0)
+    monkeypatch.setattr(pool_module, "GENERATOR", -1)
+    with pytest.raises(TimeoutError, match="1 of 4 digital heads"):
+        make_pool(tmp_path, brains, minutes=0)
+    assert quick_heads == [0, 0]
+
+
+def test_an_interrupted_head_is_made_again(brains, tmp_path, quick_heads, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module.np, "savez_compressed", None)
+        with pytest.raises(TypeError):
+            make_pool(tmp_path, brains)
+    make_pool(tmp_path, brains)
+    assert quick_heads == [0, 0, 1, 2, 3]
+
+
+def test_a_complete_pool_needs_no_heads(brains, tmp_path, quick_heads):
+    made = make_pool(tmp_path, brains)
+    np.testing.assert_array_equal(make_pool(tmp_path, brains).chi, made.chi)
+    assert quick_heads == [0, 1, 2, 3]
