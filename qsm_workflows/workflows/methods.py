@@ -40,6 +40,7 @@ from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 from qsm_workflows.networks.weights import read_metadata
+from qsm_workflows.spelling import suggestion
 
 from .resources import padded_voxels
 
@@ -254,13 +255,17 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     for step, values in parameters.items():
         if step not in interfaces:
             raise ValueError(
-                f"parameters of {step!r}: there is no such step; known are {', '.join(interfaces)}"
+                f"parameters of {step!r}: there is no such step; known are "
+                f"{', '.join(interfaces)}{suggestion(step, interfaces)}"
             )
         node = interfaces[step]()
         known = sorted(set(node.inputs.copyable_trait_names()) - _WIRED)
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"{step} has no parameter {name!r}; it has {', '.join(known)}")
+                raise ValueError(
+                    f"{step} has no parameter {name!r}; it has {', '.join(known)}"
+                    f"{suggestion(name, known)}"
+                )
             try:
                 setattr(node.inputs, name, value)
             except TraitError as error:

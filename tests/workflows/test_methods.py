@@ -40,6 +40,9 @@ def test_known_parameters_pass():
         # One of the two is the default.
         ({"star": {"regularisation": 0.1}}, "strong_regularisation must be larger .* 0.005 with"),
         ({"star": {"strong_regularisation": 1e-5}}, "strong_regularisation must be larger"),
+        ({"medi": {"regularization": 5}}, "; did you mean regularisation[?]$"),
+        ({"medii": {"b0": 7}}, "; did you mean medi[?]$"),
+        ({"tkd": {"quux": 3}}, "it has pad, threshold$"),
         # What the graph connects is no parameter.
         ({"tkd": {"in_file": "x.nii"}}, "no parameter 'in_file'"),
     ],

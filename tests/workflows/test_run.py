@@ -237,6 +237,7 @@ def test_another_background_removal_is_used_and_told(run):
     [
         (["--coverage", "100:50:10"], "stops below its start"),
         (["--param", "medi.strength=3"], "medi has no parameter 'strength'"),
+        (["--param", "medi.regularization=5"], "did you mean regularisation?"),
         (["--param", "tkd.threshold=3", "--dry-run"], "tkd.threshold cannot be 3: it must be a"),
         (["--param", "medi.regularisation=-1"], "medi.regularisation cannot be -1: it must be a"),
         (["--param", "medi"], "is not NAME=VALUE"),
