@@ -16,7 +16,7 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
-from ._traits import InputFile
+from ._traits import Count, InputFile, NonNegative, Positive, Real, Whole
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -28,7 +28,7 @@ class _BackgroundInputSpec(BaseInterfaceInputSpec):
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
     )
-    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+    num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
 class _BackgroundOutputSpec(TraitedSpec):
@@ -79,10 +79,10 @@ class _RESHARPInputSpec(_BackgroundInputSpec):
     preset = traits.Enum(
         "study", "ge", "prisma", usedefault=True, desc="parameters for those not given"
     )
-    radius = traits.Float(desc="kernel radius, mm [of the preset]")
-    tikhonov = traits.Float(desc="Tikhonov weight λ [of the preset]")
-    max_iterations = traits.Int(desc="most conjugate gradient iterations [of the preset]")
-    tolerance = traits.Float(1e-6, usedefault=True, desc="relative residual that ends them")
+    radius = Positive(desc="kernel radius, mm [of the preset]")
+    tikhonov = NonNegative(desc="Tikhonov weight λ [of the preset]")
+    max_iterations = Count(desc="most conjugate gradient iterations [of the preset]")
+    tolerance = NonNegative(1e-6, usedefault=True, desc="relative residual that ends them")
 
 
 class RESHARP(_BackgroundRemoval):
@@ -101,14 +101,18 @@ class RESHARP(_BackgroundRemoval):
 
 
 class _SHARPInputSpec(_BackgroundInputSpec):
-    radius = traits.Float(9.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
-    threshold = traits.Float(
-        0.05, usedefault=True, desc="smallest transfer of the kernel that is divided by"
+    radius = Positive(9.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
+    threshold = Real(
+        0.05,
+        above=0,
+        below=1,
+        usedefault=True,
+        desc="smallest transfer of the kernel that is divided by",
     )
-    covered = traits.Float(
-        0.999, usedefault=True, desc="part of a sphere that must lie in the mask"
+    covered = Real(
+        0.999, above=0, most=1, usedefault=True, desc="part of a sphere that must lie in the mask"
     )
-    pad = traits.Float(
+    pad = NonNegative(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
 
@@ -128,18 +132,23 @@ class SHARP(_BackgroundRemoval):
 
 class _VSHARPInputSpec(_BackgroundInputSpec):
     radii = traits.List(
-        traits.Float,
+        Positive(),
         [9.0, 7.0, 5.0, 3.0],
+        minlen=1,
         usedefault=True,
         desc="radii of the spheres, mm; the smallest is eroded",
     )
-    threshold = traits.Float(
-        0.05, usedefault=True, desc="smallest transfer of the largest kernel that is divided by"
+    threshold = Real(
+        0.05,
+        above=0,
+        below=1,
+        usedefault=True,
+        desc="smallest transfer of the largest kernel that is divided by",
     )
-    covered = traits.Float(
-        0.999, usedefault=True, desc="part of a sphere that must lie in the mask"
+    covered = Real(
+        0.999, above=0, most=1, usedefault=True, desc="part of a sphere that must lie in the mask"
     )
-    pad = traits.Float(
+    pad = NonNegative(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
 
@@ -158,12 +167,12 @@ class VSHARP(_BackgroundRemoval):
 
 
 class _ISMVInputSpec(_BackgroundInputSpec):
-    radius = traits.Float(3.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
-    repetitions = traits.Int(0, usedefault=True, desc="of the mean; 0 for the limit")
-    tolerance = traits.Float(
+    radius = Positive(3.0, usedefault=True, desc="radius of the sphere, mm; so much is eroded")
+    repetitions = Whole(0, least=0, usedefault=True, desc="of the mean; 0 for the limit")
+    tolerance = NonNegative(
         1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )
-    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
+    max_iterations = Count(100, usedefault=True, desc="most conjugate gradient iterations")
 
 
 class ISMV(_BackgroundRemoval):
@@ -190,11 +199,11 @@ class _PDFInputSpec(_BackgroundInputSpec):
         desc="unit vector of B0 in voxel axes [from the affine]",
     )
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    tolerance = traits.Float(
+    tolerance = NonNegative(
         1e-3, usedefault=True, desc="relative residual that ends the iterations"
     )
-    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
-    pad = traits.Float(
+    max_iterations = Count(100, usedefault=True, desc="most conjugate gradient iterations")
+    pad = NonNegative(
         DEFAULT_PAD, usedefault=True, desc="room for sources around the mask, mm; 0 for periodic"
     )
 
@@ -223,11 +232,11 @@ class _LBVInputSpec(_BackgroundInputSpec):
         usedefault=True,
         desc="surface: outermost voxels of the mask, which are lost, or just outside",
     )
-    peel = traits.Float(0.0, usedefault=True, desc="what to take off the mask afterwards, mm")
-    tolerance = traits.Float(
+    peel = NonNegative(0.0, usedefault=True, desc="what to take off the mask afterwards, mm")
+    tolerance = NonNegative(
         1e-5, usedefault=True, desc="relative residual that ends the iterations"
     )
-    max_iterations = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations")
+    max_iterations = Count(100, usedefault=True, desc="most conjugate gradient iterations")
 
 
 class LBV(_BackgroundRemoval):

@@ -10,7 +10,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import InputFile, Positive
 
 
 class _TruncateInputSpec(BaseInterfaceInputSpec):
@@ -20,7 +20,7 @@ class _TruncateInputSpec(BaseInterfaceInputSpec):
     centre = traits.Tuple(
         traits.Float, traits.Float, traits.Float, mandatory=True, desc="slab centre, world mm"
     )
-    thickness = traits.Float(mandatory=True, desc="slab thickness, mm")
+    thickness = Positive(mandatory=True, desc="slab thickness, mm")
     axis = traits.Range(0, 2, desc="voxel axis across the slab [nearest to inferior–superior]")
 
 

@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import InputFile, Positive
 
 
 class _FitInputSpec(BaseInterfaceInputSpec):
@@ -25,7 +25,7 @@ class _FitInputSpec(BaseInterfaceInputSpec):
         InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
-    b0 = traits.Float(mandatory=True, desc="main field, T")
+    b0 = Positive(mandatory=True, desc="main field, T")
     mask = InputFile(exists=True, desc="brain mask, outside of which the field is zero [none]")
 
 
@@ -97,8 +97,8 @@ class FitEchoesNonlinear(_Fit):
 class _ScaleFieldInputSpec(BaseInterfaceInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="total or local field in other units")
     units = traits.Enum("Hz", "rad/s", "rad", mandatory=True, desc="units of the field")
-    b0 = traits.Float(mandatory=True, desc="main field, T")
-    echo_time = traits.Float(desc="time over which radians were gained, s; needed for rad")
+    b0 = Positive(mandatory=True, desc="main field, T")
+    echo_time = Positive(desc="time over which radians were gained, s; needed for rad")
 
 
 class _ScaleFieldOutputSpec(TraitedSpec):
@@ -131,7 +131,7 @@ class ScaleField(SimpleInterface):
 class _ReliabilityMaskInputSpec(BaseInterfaceInputSpec):
     residual = InputFile(exists=True, mandatory=True, desc="deviation from the echo fit, rad")
     mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
-    threshold = traits.Float(0.5, usedefault=True, desc="largest deviation kept, rad")
+    threshold = Positive(0.5, usedefault=True, desc="largest deviation kept, rad")
 
 
 class _ReliabilityMaskOutputSpec(TraitedSpec):

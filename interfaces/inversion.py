@@ -18,7 +18,7 @@ from qsm_workflows.algorithms.geometry import DEFAULT_PAD
 
 from . import _images
 from ._torch import set_threads
-from ._traits import InputFile
+from ._traits import Count, InputFile, NonNegative, Positive, Real
 
 
 class _InversionInputSpec(BaseInterfaceInputSpec):
@@ -30,14 +30,14 @@ class _InversionInputSpec(BaseInterfaceInputSpec):
         traits.Float,
         desc="unit vector of B0 in voxel axes [from the affine]",
     )
-    pad = traits.Float(
+    pad = NonNegative(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
     )
-    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+    num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
 class _InversionOutputSpec(TraitedSpec):
@@ -92,7 +92,9 @@ class _Inversion(SimpleInterface):
 
 
 class _TKDInputSpec(_InversionInputSpec):
-    threshold = traits.Float(0.15, usedefault=True, desc="smallest |D| that is divided by")
+    threshold = Real(
+        0.15, above=0, below=2 / 3, usedefault=True, desc="smallest |D| that is divided by"
+    )
 
 
 class TKD(_Inversion):
@@ -110,7 +112,7 @@ class TSVD(_Inversion):
 
 
 class _L2InputSpec(_InversionInputSpec):
-    regularisation = traits.Float(5e-3, usedefault=True, desc="λ, before the gradient term, mm²")
+    regularisation = Positive(5e-3, usedefault=True, desc="λ, before the gradient term, mm²")
 
 
 class L2(_Inversion):
@@ -121,8 +123,8 @@ class L2(_Inversion):
 
 
 class _ILSQRInputSpec(_InversionInputSpec):
-    tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends a solve")
-    max_iterations = traits.Int(50, usedefault=True, desc="most iterations of a solve")
+    tolerance = NonNegative(0.01, usedefault=True, desc="relative residual that ends a solve")
+    max_iterations = Count(50, usedefault=True, desc="most iterations of a solve")
     signed_slopes = traits.Bool(
         False, usedefault=True, desc="only borders where χ rises along an axis, as QSM.m"
     )
@@ -138,20 +140,22 @@ class ILSQR(_Inversion):
 class _MEDIInputSpec(_InversionInputSpec):
     magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
     noise = InputFile(exists=True, desc="standard deviation of the field, any units")
-    regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
-    b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
-    delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
+    regularisation = Positive(1000.0, usedefault=True, desc="λ, in front of the data term")
+    b0 = Positive(3.0, usedefault=True, desc="field strength that λ refers to, T")
+    delta_te = Positive(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
     csf_mask = InputFile(exists=True, desc="ventricles, where χ shall be uniform and zero (MEDI+0)")
-    csf_weight = traits.Float(100.0, usedefault=True, desc="weight of deviations from that")
-    smv_radius = traits.Float(
+    csf_weight = Positive(100.0, usedefault=True, desc="weight of deviations from that")
+    smv_radius = NonNegative(
         0.0, usedefault=True, desc="take the mean over such a sphere from field and model, mm"
     )
     merit = traits.Bool(False, usedefault=True, desc="lower the weight of outliers")
-    edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
-    max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
-    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
-    max_inner = traits.Int(100, usedefault=True, desc="most conjugate gradient iterations a step")
-    inner_tolerance = traits.Float(0.1, usedefault=True, desc="relative residual that ends them")
+    edge_fraction = Real(
+        0.9, above=0, below=3, usedefault=True, desc="edges a voxel, of three differences"
+    )
+    max_outer = Count(10, usedefault=True, desc="most Gauss-Newton steps")
+    outer_tolerance = NonNegative(0.05, usedefault=True, desc="relative change that ends them")
+    max_inner = Count(100, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = NonNegative(0.1, usedefault=True, desc="relative residual that ends them")
     precondition = traits.Bool(True, usedefault=True, desc="divide residuals by the mean Hessian")
 
 
@@ -164,10 +168,10 @@ class MEDI(_Inversion):
 
 class _TVInputSpec(_InversionInputSpec):
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    regularisation = traits.Float(5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
-    coupling = traits.Float(100.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
-    tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends the iterations")
-    max_iterations = traits.Int(100, usedefault=True, desc="most iterations")
+    regularisation = Positive(5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    coupling = Positive(100.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
+    tolerance = NonNegative(0.01, usedefault=True, desc="relative change that ends the iterations")
+    max_iterations = Count(100, usedefault=True, desc="most iterations")
 
 
 class TV(_Inversion):
@@ -178,14 +182,14 @@ class TV(_Inversion):
 
 
 class _RTSInputSpec(_InversionInputSpec):
-    threshold = traits.Float(0.15, usedefault=True, desc="|D| above which least squares is kept")
-    least_squares_iterations = traits.Int(8, usedefault=True, desc="of the first step, LSMR")
-    regularisation = traits.Float(3e-3, usedefault=True, desc="λ, before the gradients, ppm·mm")
-    coupling = traits.Float(30.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
-    tolerance = traits.Float(
-        0.01, usedefault=True, desc="relative change that ends the second step"
+    threshold = Real(
+        0.15, above=0, below=2 / 3, usedefault=True, desc="|D| above which least squares is kept"
     )
-    max_iterations = traits.Int(40, usedefault=True, desc="most iterations of the second step")
+    least_squares_iterations = Count(8, usedefault=True, desc="of the first step, LSMR")
+    regularisation = Positive(3e-3, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    coupling = Positive(30.0, usedefault=True, desc="penalty of ADMM over λ, mm/ppm")
+    tolerance = NonNegative(0.01, usedefault=True, desc="relative change that ends the second step")
+    max_iterations = Count(40, usedefault=True, desc="most iterations of the second step")
 
 
 class RTS(_Inversion):
@@ -197,12 +201,12 @@ class RTS(_Inversion):
 
 class _NDIInputSpec(_InversionInputSpec):
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    regularisation = traits.Float(1e-3, usedefault=True, desc="λ, before the square of χ")
-    step = traits.Float(3.5, usedefault=True, desc="step of the descent, below 4")
-    b0 = traits.Float(3.0, usedefault=True, desc="field strength of the phase that is fitted, T")
-    delta_te = traits.Float(0.005, usedefault=True, desc="echo time of that phase, s")
-    tolerance = traits.Float(5e-3, usedefault=True, desc="relative change that ends the descent")
-    max_iterations = traits.Int(200, usedefault=True, desc="most steps")
+    regularisation = Positive(1e-3, usedefault=True, desc="λ, before the square of χ")
+    step = Real(3.5, above=0, below=4, usedefault=True, desc="step of the descent, below 4")
+    b0 = Positive(3.0, usedefault=True, desc="field strength of the phase that is fitted, T")
+    delta_te = Positive(0.005, usedefault=True, desc="echo time of that phase, s")
+    tolerance = NonNegative(5e-3, usedefault=True, desc="relative change that ends the descent")
+    max_iterations = Count(200, usedefault=True, desc="most steps")
 
 
 class NDI(_Inversion):
@@ -214,13 +218,13 @@ class NDI(_Inversion):
 
 class _STARInputSpec(_InversionInputSpec):
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    regularisation = traits.Float(5e-4, usedefault=True, desc="λ of the second level, ppm·mm")
-    strong_regularisation = traits.Float(5e-3, usedefault=True, desc="λ of the first level, ppm·mm")
-    threshold = traits.Float(
+    regularisation = Positive(5e-4, usedefault=True, desc="λ of the second level, ppm·mm")
+    strong_regularisation = Positive(5e-3, usedefault=True, desc="λ of the first level, ppm·mm")
+    threshold = Positive(
         0.15, usedefault=True, desc="difference from the median that makes a source strong, ppm"
     )
-    tolerance = traits.Float(0.01, usedefault=True, desc="relative change that ends a level")
-    max_iterations = traits.Int(100, usedefault=True, desc="most iterations of a level")
+    tolerance = NonNegative(0.01, usedefault=True, desc="relative change that ends a level")
+    max_iterations = Count(100, usedefault=True, desc="most iterations of a level")
 
 
 class STAR(_Inversion):
@@ -234,12 +238,12 @@ class _LNQSMInputSpec(_InversionInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="total field, ppm: with its background")
     mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    regularisation = traits.Float(2.5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
-    shrinkage = traits.Float(1e-3, usedefault=True, desc="τ, before half the square of χ")
-    max_outer = traits.Int(8, usedefault=True, desc="most reweighted steps")
-    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
-    max_inner = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations a step")
-    inner_tolerance = traits.Float(0.01, usedefault=True, desc="relative residual that ends them")
+    regularisation = Positive(2.5e-4, usedefault=True, desc="λ, before the gradients, ppm·mm")
+    shrinkage = Positive(1e-3, usedefault=True, desc="τ, before half the square of χ")
+    max_outer = Count(8, usedefault=True, desc="most reweighted steps")
+    outer_tolerance = NonNegative(0.05, usedefault=True, desc="relative change that ends them")
+    max_inner = Count(60, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = NonNegative(0.01, usedefault=True, desc="relative residual that ends them")
 
 
 class LNQSM(_Inversion):
@@ -255,15 +259,17 @@ class _TotalFieldMEDIInputSpec(_InversionInputSpec):
     mask = InputFile(exists=True, mandatory=True, desc="mask of the total field")
     magnitude = InputFile(exists=True, mandatory=True, desc="anatomical image on the same grid")
     noise = InputFile(exists=True, desc="standard deviation of the field, any units [uniform]")
-    regularisation = traits.Float(1000.0, usedefault=True, desc="λ, in front of the data term")
-    shrinkage = traits.Float(2.5e-7, usedefault=True, desc="s, before the square of χ outside")
-    b0 = traits.Float(3.0, usedefault=True, desc="field strength that λ refers to, T")
-    delta_te = traits.Float(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
-    edge_fraction = traits.Float(0.9, usedefault=True, desc="edges a voxel, of three differences")
-    max_outer = traits.Int(10, usedefault=True, desc="most Gauss-Newton steps")
-    outer_tolerance = traits.Float(0.05, usedefault=True, desc="relative change that ends them")
-    max_inner = traits.Int(60, usedefault=True, desc="most conjugate gradient iterations a step")
-    inner_tolerance = traits.Float(0.05, usedefault=True, desc="relative residual that ends them")
+    regularisation = Positive(1000.0, usedefault=True, desc="λ, in front of the data term")
+    shrinkage = Positive(2.5e-7, usedefault=True, desc="s, before the square of χ outside")
+    b0 = Positive(3.0, usedefault=True, desc="field strength that λ refers to, T")
+    delta_te = Positive(0.005, usedefault=True, desc="echo spacing that λ refers to, s")
+    edge_fraction = Real(
+        0.9, above=0, below=3, usedefault=True, desc="edges a voxel, of three differences"
+    )
+    max_outer = Count(10, usedefault=True, desc="most Gauss-Newton steps")
+    outer_tolerance = NonNegative(0.05, usedefault=True, desc="relative change that ends them")
+    max_inner = Count(60, usedefault=True, desc="most conjugate gradient iterations a step")
+    inner_tolerance = NonNegative(0.05, usedefault=True, desc="relative residual that ends them")
 
 
 class TotalFieldMEDI(_Inversion):
@@ -292,19 +298,19 @@ class _COSMOSInputSpec(BaseInterfaceInputSpec):
         traits.Tuple(traits.Float, traits.Float, traits.Float),
         desc="B0 in voxel axes of the one grid, for each [found from magnitudes and affines]",
     )
-    shrinkage = traits.Float(3e-3, usedefault=True, desc="τ, before the square of χ")
-    tolerance = traits.Float(
+    shrinkage = Positive(3e-3, usedefault=True, desc="τ, before the square of χ")
+    tolerance = NonNegative(
         1e-2, usedefault=True, desc="relative residual that ends the iterations"
     )
-    max_iterations = traits.Int(30, usedefault=True, desc="most conjugate gradient iterations")
-    pad = traits.Float(
+    max_iterations = Count(30, usedefault=True, desc="most conjugate gradient iterations")
+    pad = NonNegative(
         DEFAULT_PAD, usedefault=True, desc="zeros around the mask, mm; 0 for periodic"
     )
     device = traits.Str("cpu", usedefault=True, nohash=True, desc="torch device")
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
     )
-    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+    num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
 class COSMOS(SimpleInterface):

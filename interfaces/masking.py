@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
 
 from . import _images
 from ._torch import set_threads
-from ._traits import InputFile
+from ._traits import Count, InputFile, NonNegative, Positive, Real
 
 
 class _MaskInputSpec(BaseInterfaceInputSpec):
@@ -58,11 +58,15 @@ class _Mask(SimpleInterface):
 
 class _BETMaskInputSpec(_MaskInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="magnitude, best of the first echo")
-    fractional_intensity = traits.Float(
-        0.5, usedefault=True, desc="intensity threshold, 0 to 1; larger gives a smaller brain"
+    fractional_intensity = Real(
+        0.5,
+        above=0,
+        below=1,
+        usedefault=True,
+        desc="intensity threshold, 0 to 1; larger gives a smaller brain",
     )
-    smoothness = traits.Float(2.0, usedefault=True, desc="of our own surface")
-    iterations = traits.Int(1000, usedefault=True, desc="steps of our own surface")
+    smoothness = Positive(2.0, usedefault=True, desc="of our own surface")
+    iterations = Count(1000, usedefault=True, desc="steps of our own surface")
 
 
 class BETMask(_Mask):
@@ -116,10 +120,14 @@ def _has_fsl() -> bool:
 
 class _DeepBetMaskInputSpec(_MaskInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="magnitude, best of the first echo")
-    threshold = traits.Float(
-        0.5, usedefault=True, desc="least probability of brain; larger gives a smaller brain"
+    threshold = Real(
+        0.5,
+        above=0,
+        below=1,
+        usedefault=True,
+        desc="least probability of brain; larger gives a smaller brain",
     )
-    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+    num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
 class DeepBetMask(_Mask):
@@ -145,12 +153,14 @@ class _PhaseMaskInputSpec(_MaskInputSpec):
     magnitudes = InputMultiObject(
         InputFile(exists=True), mandatory=True, desc="magnitude of each echo"
     )
-    threshold = traits.Float(
+    threshold = Real(
         0.4,
+        above=0,
+        below=1,
         usedefault=True,
         desc="least coherence of the phase, from that of noise, 0, to the best, 1",
     )
-    opening = traits.Float(5.0, usedefault=True, desc="bridges thinner than twice this are cut, mm")
+    opening = NonNegative(5.0, usedefault=True, desc="bridges thinner than twice this are cut, mm")
 
 
 class PhaseMask(_Mask):
@@ -186,13 +196,9 @@ class _RefineMaskInputSpec(BaseInterfaceInputSpec):
     keep_largest = traits.Bool(
         True, usedefault=True, desc="leave out what is not connected to the largest part"
     )
-    closing = traits.Float(
-        0.0, usedefault=True, desc="gaps narrower than twice this are closed, mm"
-    )
+    closing = NonNegative(0.0, usedefault=True, desc="gaps narrower than twice this are closed, mm")
     fill_holes = traits.Bool(True, usedefault=True, desc="take in what is enclosed")
-    margin = traits.Float(
-        0.0, usedefault=True, desc="growth of the mask, mm; negative to shrink it"
-    )
+    margin = Real(0.0, usedefault=True, desc="growth of the mask, mm; negative to shrink it")
 
 
 class _RefineMaskOutputSpec(TraitedSpec):
@@ -227,12 +233,12 @@ class RefineMask(SimpleInterface):
 class _CSFMaskInputSpec(BaseInterfaceInputSpec):
     in_file = InputFile(exists=True, mandatory=True, desc="R2*, 1/s")
     mask = InputFile(exists=True, mandatory=True, desc="brain mask")
-    threshold = traits.Float(5.0, usedefault=True, desc="R2* of fluid is below this, 1/s")
-    radius = traits.Float(30.0, usedefault=True, desc="of the sphere that is looked at, mm")
-    depth = traits.Float(
+    threshold = Positive(5.0, usedefault=True, desc="R2* of fluid is below this, 1/s")
+    radius = Positive(30.0, usedefault=True, desc="of the sphere that is looked at, mm")
+    depth = NonNegative(
         10.0, usedefault=True, desc="least distance from the surface of the brain, mm"
     )
-    regions = traits.Int(3, usedefault=True, desc="how many regions, the largest, are kept")
+    regions = Count(3, usedefault=True, desc="how many regions, the largest, are kept")
 
 
 class _CSFMaskOutputSpec(TraitedSpec):

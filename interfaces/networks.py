@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
 from . import _images
 from ._progress import progress_bar
 from ._torch import set_threads
-from ._traits import InputFile
+from ._traits import Count, InputFile
 
 
 class _NetworkInputSpec(BaseInterfaceInputSpec):
@@ -35,7 +35,7 @@ class _NetworkInputSpec(BaseInterfaceInputSpec):
         desc="precision of the convolutions; auto is bfloat16 where the device has "
         "instructions for it, else float32",
     )
-    tile = traits.Int(
+    tile = Count(
         desc="voxels, along each axis, that are computed at once, with the network's halo round "
         "them; all by default; less takes less memory and more time"
     )
@@ -43,7 +43,7 @@ class _NetworkInputSpec(BaseInterfaceInputSpec):
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
     )
     device = traits.Str(nohash=True, desc="torch device; by default cuda with use_gpu, else cpu")
-    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="torch threads")
+    num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
 class _NetworkOutputSpec(TraitedSpec):

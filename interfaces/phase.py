@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import InputFile, Positive
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class _RemovePhaseOffsetInputSpec(BaseInterfaceInputSpec):
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
-    smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offset, mm")
+    smoothing = Positive(4.0, usedefault=True, desc="sigma that smooths the offset, mm")
     readout = traits.Enum(
         "auto",
         "monopolar",
@@ -187,7 +187,7 @@ class _CombineCoilsInputSpec(BaseInterfaceInputSpec):
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     mask = InputFile(exists=True, desc="where there is signal [a tenth of the highest magnitude]")
-    smoothing = traits.Float(4.0, usedefault=True, desc="sigma that smooths the offsets, mm")
+    smoothing = Positive(4.0, usedefault=True, desc="sigma that smooths the offsets, mm")
 
 
 class _CombineCoilsOutputSpec(TraitedSpec):

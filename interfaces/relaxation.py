@@ -11,7 +11,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import InputFile, Positive
 
 
 class _R2StarInputSpec(BaseInterfaceInputSpec):
@@ -20,7 +20,7 @@ class _R2StarInputSpec(BaseInterfaceInputSpec):
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     mask = InputFile(exists=True, desc="brain mask, outside of which R2* is zero [none]")
-    maximum = traits.Float(500.0, usedefault=True, desc="largest R2*, 1/s")
+    maximum = Positive(500.0, usedefault=True, desc="largest R2*, 1/s")
 
 
 class _R2StarOutputSpec(TraitedSpec):

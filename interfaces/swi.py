@@ -9,7 +9,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import InputFile, Positive
 
 
 class _SWIInputSpec(BaseInterfaceInputSpec):
@@ -19,9 +19,9 @@ class _SWIInputSpec(BaseInterfaceInputSpec):
     darken = traits.Enum(
         "paramagnetic", "diamagnetic", usedefault=True, desc="what is made dark: veins or calcium"
     )
-    smoothing = traits.Float(4.0, usedefault=True, desc="sigma of the phase's filter, mm")
-    power = traits.Float(4.0, usedefault=True, desc="how often the phase mask is multiplied")
-    thickness = traits.Float(14.0, usedefault=True, desc="slab of the minimum projection, mm")
+    smoothing = Positive(4.0, usedefault=True, desc="sigma of the phase's filter, mm")
+    power = Positive(4.0, usedefault=True, desc="how often the phase mask is multiplied")
+    thickness = Positive(14.0, usedefault=True, desc="slab of the minimum projection, mm")
 
 
 class _SWIOutputSpec(TraitedSpec):

@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
 )
 
 from . import _images
-from ._traits import InputFile
+from ._traits import Count, InputFile, Positive
 
 
 class _UnwrapInputSpec(BaseInterfaceInputSpec):
@@ -65,7 +65,7 @@ class UnwrapBestPath(_UnwrapEach):
 
 
 class _UnwrapLaplacianInputSpec(_UnwrapInputSpec):
-    tolerance = traits.Float(1e-4, usedefault=True, desc="relative residual that ends iterations")
+    tolerance = Positive(1e-4, usedefault=True, desc="relative residual that ends iterations")
 
 
 class UnwrapLaplacian(_UnwrapEach):
@@ -96,7 +96,7 @@ class _UnwrapROMEOInputSpec(BaseInterfaceInputSpec):
     )
     echo_times = traits.List(traits.Float, mandatory=True, desc="echo times, s")
     mask = InputFile(exists=True, mandatory=True, desc="brain mask on the same grid")
-    template = traits.Int(1, usedefault=True, desc="number of the echo that is unwrapped in space")
+    template = Count(1, usedefault=True, desc="number of the echo that is unwrapped in space")
 
 
 class UnwrapROMEO(SimpleInterface):

@@ -33,13 +33,28 @@ def check_stopping(tolerance: float, **iterations: int) -> None:
     Raises
     ------
     ValueError
-        If the tolerance is negative or NaN, or a number of iterations is not positive.
+        If the tolerance is negative, infinite or NaN, or a number of iterations is not positive.
     """
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must be zero or positive, not {tolerance}")
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be zero or a positive number, not {tolerance}")
     for name, count in iterations.items():
         if count < 1:
             raise ValueError(f"{name} must be one or more, not {count}")
+
+
+def check_levels(regularisation: float, strong_regularisation: float) -> None:
+    """Refuse levels of STAR-QSM of which the first is not the stronger.
+
+    Raises
+    ------
+    ValueError
+        If `strong_regularisation` is not larger, infinite or NaN.
+    """
+    if not regularisation < strong_regularisation < math.inf:
+        raise ValueError(
+            "strong_regularisation must be larger than regularisation, "
+            f"not {strong_regularisation} with {regularisation}"
+        )
 
 
 def check_finite(result: FloatArray) -> FloatArray:

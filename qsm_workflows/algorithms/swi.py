@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from .checks import check_positive
 from .geometry import FloatArray, Triple, check_geometry, check_mask, check_volume
 
 
@@ -82,9 +83,7 @@ def susceptibility_weighted(
     phase = check_volume("phase", unwrapped)
     bright = check_volume("magnitude", magnitude, phase.shape)
     inside = check_mask(mask, phase.shape)
-    for name, value in (("smoothing", smoothing), ("power", power), ("thickness", thickness)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value}")
+    check_positive(smoothing=smoothing, power=power, thickness=thickness)
     if darken not in ("paramagnetic", "diamagnetic"):
         raise ValueError(f"darken must be paramagnetic or diamagnetic, not {darken!r}")
     if axis not in (0, 1, 2):

@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
+
+from qsm_workflows.spelling import nearest, suggestion
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,9 +32,9 @@ class Parser(argparse.ArgumentParser):
         """Exit with status 2."""
         # All that was given is looked at: misspelling a required option makes it a missing one.
         hints = "".join(
-            f"; did you mean {nearest} instead of {option}?"
+            f"; did you mean {match} instead of {option}?"
             for option in self._unknown_options()
-            for nearest in _nearest(option, self._option_string_actions)
+            for match in nearest(option, self._option_string_actions)
         )
         self.exit(2, f"{self.prog}: error: {message}{hints}\nsee {self.prog} --help\n")
 
@@ -46,25 +47,5 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            for nearest in _nearest(str(value), map(str, action.choices or ())):
-                error.message += f"; did you mean {nearest}?"
+            error.message += suggestion(str(value), map(str, action.choices or ()))
             raise
-
-
-def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    """What is most like a name that is not known, if anything is.
-
-    Examples
-    --------
-    >>> _nearest("--metod", ["--mask", "--method"]), _nearest("hz", ["Hz", "rad"])
-    (['--method'], ['Hz'])
-    >>> _nearest("--lambda", ["--mask", "--method"])
-    []
-    """
-    by_letters = {_letters(other): other for other in known}
-    return [by_letters[match] for match in get_close_matches(_letters(name), by_letters, n=1)]
-
-
-def _letters(name: str) -> str:
-    """What names are compared by: dashes, which all options have, are no likeness."""
-    return name.removeprefix("--").casefold()

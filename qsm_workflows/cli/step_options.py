@@ -1,6 +1,7 @@
 """Options of a single step, taken from the inputs and outputs of its node."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,8 @@ def _values(trait: Any) -> dict[str, Any]:
         return inner | ({"action": _Vectors} if "nargs" in inner else {"nargs": "+"})
     if kind == "InputFile":
         return {"type": _existing_file, "metavar": "FILE"}
+    if kind in ("Real", "Whole"):
+        return {"type": _bounded(trait.trait_type), "metavar": "VALUE"}
     return {"type": {"Float": float, "Int": int, "Str": str}[kind], "metavar": "VALUE"}
 
 
@@ -146,6 +149,20 @@ class _Vectors(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), tuple(values)])
+
+
+def _bounded(kind: Any) -> Callable[[str], float]:
+    """What reads a number that an input takes."""
+    # Imported here: parsers are made without Nipype.
+    from traits.api import TraitError
+
+    def read(text: str) -> float:
+        try:
+            return kind.validate(None, None, kind.evaluate(text))
+        except (ValueError, TraitError):
+            raise argparse.ArgumentTypeError(f"must be {kind.info()}, not {text}") from None
+
+    return read
 
 
 def _existing_file(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from nipype.interfaces.base import SimpleInterface
 from traits.api import TraitError
 
+from qsm_workflows.algorithms.checks import check_levels
 from qsm_workflows.algorithms.geometry import DEFAULT_PAD, Triple
 from qsm_workflows.interfaces.background import ISMV, LBV, PDF, RESHARP, SHARP, VSHARP
 from qsm_workflows.interfaces.fieldmap import FitEchoes, ReliabilityMask
@@ -39,6 +40,7 @@ from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 from qsm_workflows.networks.weights import read_metadata
+from qsm_workflows.spelling import suggestion
 
 from .resources import padded_voxels
 
@@ -231,7 +233,7 @@ _WIRED = {
 
 
 def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse parameters that no node has.
+    """Refuse parameters that no node has, and values that its algorithm would refuse.
 
     Parameters
     ----------
@@ -241,7 +243,8 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     Raises
     ------
     ValueError
-        If the step, the parameter or the value is not known; the message lists what is.
+        If the step or the parameter is not known, or the value cannot be; the message tells
+        what is known, or can be.
     """
     interfaces = {
         **_STEPS,
@@ -252,17 +255,27 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     for step, values in parameters.items():
         if step not in interfaces:
             raise ValueError(
-                f"parameters of {step!r}: there is no such step; known are {', '.join(interfaces)}"
+                f"parameters of {step!r}: there is no such step; known are "
+                f"{', '.join(interfaces)}{suggestion(step, interfaces)}"
             )
         node = interfaces[step]()
         known = sorted(set(node.inputs.copyable_trait_names()) - _WIRED)
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"{step} has no parameter {name!r}; it has {', '.join(known)}")
+                raise ValueError(
+                    f"{step} has no parameter {name!r}; it has {', '.join(known)}"
+                    f"{suggestion(name, known)}"
+                )
             try:
                 setattr(node.inputs, name, value)
             except TraitError as error:
-                raise ValueError(f"{step}.{name} cannot be {value!r}: {error}") from None
+                # Of a list it is about the element that cannot be.
+                raise ValueError(
+                    f"{step}.{name} cannot be {error.value!r}: it must be {error.info}"
+                ) from None
+        if step == "star":
+            # No input says this by itself.
+            check_levels(node.inputs.regularisation, node.inputs.strong_regularisation)
 
 
 def node_parameters(interface: type[SimpleInterface], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -302,6 +302,8 @@ def sample(kind):
         "InputFile": (str(Path("chi.nii").absolute()), ["chi.nii"]),
         "Float": (0.625, ["0.625"]),
         "Int": (77, ["77"]),
+        "Real": (0.625, ["0.625"]),
+        "Whole": (77, ["77"]),
         "Str": ("meta", ["meta"]),
         "Tuple": ((0.0, 0.6, 0.8), ["0", ".6", ".8"]),
     }[kind]
@@ -334,11 +336,32 @@ INVERT = "invert tkd local.nii --mask mask.nii"
         (f"{INVERT}", "the following arguments are required: --out"),
         ("invert tkd local.nii --out x.nii", "the following arguments are required: --mask"),
         ("invert tkd none.nii --mask mask.nii --out x.nii", "there is no file none.nii"),
-        (f"{INVERT} --out x.nii --threshold much", "invalid float value: 'much'"),
+        (
+            f"{INVERT} --out x.nii --threshold much",
+            "argument --threshold: must be a finite number above 0 and below 2/3, not much",
+        ),
         (f"{INVERT} --out x.nii --lambda 3", "unrecognized arguments: --lambda 3"),
         ("invert magic local.nii --out x.nii", "invalid choice: 'magic'"),
-        (f"{INVERT} --out x.nii --threshold 2", "threshold must lie between 0 and 2/3"),
-        (f"{INVERT} --out x.nii --pad -3", "pad must be zero or a positive length"),
+        (
+            f"{INVERT} --out x.nii --threshold 2",
+            "argument --threshold: must be a finite number above 0 and below 2/3, not 2",
+        ),
+        (
+            f"{INVERT} --out x.nii --pad -3",
+            "argument --pad: must be a finite number from 0 upwards, not -3",
+        ),
+        (
+            "bgremove vsharp total.nii --mask mask.nii --out x.nii --radii 9 nan",
+            "argument --radii: must be a finite number above 0, not nan",
+        ),
+        (
+            "bgremove pdf total.nii --mask mask.nii --out x.nii --max-iterations 2.5",
+            "argument --max-iterations: must be a whole number from 1 upwards, not 2.5",
+        ),
+        (
+            "invert star local.nii --mask mask.nii --out x.nii --regularisation 1",
+            "strong_regularisation must be larger than regularisation, not 0.005 with 1",
+        ),
         (f"{INVERT} --out x.nii --b0-dir 0 0 2", "b0_dir must be a unit vector"),
         (f"{INVERT} --out x.img", "x.img must end in .nii or .nii.gz"),
         (f"{INVERT} --out x.nii --device tricorder", "tricorder"),
@@ -407,5 +430,5 @@ def test_too_little_memory_is_an_error_like_others(head, capsys, monkeypatch, er
 def test_an_existing_output_survives_a_failure(head):
     assert run(f"{INVERT} --out x.nii") == 0
     before = Path("x.nii").read_bytes()
-    assert run(f"{INVERT} --out x.nii --threshold 5") == 2
+    assert run(f"{INVERT} --out x.nii --b0-dir 0 0 2") == 2
     assert Path("x.nii").read_bytes() == before

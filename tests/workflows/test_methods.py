@@ -1,4 +1,7 @@
+import math
+
 import pytest
+from traits.api import BaseFloat, BaseInt
 
 from qsm_workflows.cli import run, steps
 from qsm_workflows.cli.choices import choose_methods
@@ -6,8 +9,11 @@ from qsm_workflows.networks.checkpoints import write_checkpoint
 from qsm_workflows.networks.ir2qsm import IR2QSM
 from qsm_workflows.networks.lite import LiteQSM
 from qsm_workflows.workflows.methods import (
+    _STEPS,
+    _WIRED,
     BACKGROUND_REMOVALS,
     METHODS,
+    UNWRAPPINGS,
     check_parameters,
     node_parameters,
 )
@@ -23,6 +29,20 @@ def test_known_parameters_pass():
         ({"mendi": {}}, "no such step"),
         ({"medi": {"lambda": 500}}, "regularisation"),
         ({"medi": {"regularisation": "much"}}, "cannot be 'much'"),
+        ({"tkd": {"threshold": 3}}, "^tkd.threshold cannot be 3: .* above 0 and below 2/3$"),
+        ({"medi": {"max_inner": 0}}, "^medi.max_inner cannot be 0: it must be a whole number from"),
+        ({"vsharp": {"radii": [9, 0]}}, "^vsharp.radii cannot be 0: it must be a finite number"),
+        (
+            {"vsharp": {"radii": []}},
+            r"^vsharp.radii cannot be \[\]: .* a list of at least 1 ",
+        ),
+        ({"resharp": {"preset": "gee"}}, "^resharp.preset cannot be 'gee': it must be 'study' or"),
+        # One of the two is the default.
+        ({"star": {"regularisation": 0.1}}, "strong_regularisation must be larger .* 0.005 with"),
+        ({"star": {"strong_regularisation": 1e-5}}, "strong_regularisation must be larger"),
+        ({"medi": {"regularization": 5}}, "; did you mean regularisation[?]$"),
+        ({"medii": {"b0": 7}}, "; did you mean medi[?]$"),
+        ({"tkd": {"quux": 3}}, "it has pad, threshold$"),
         # What the graph connects is no parameter.
         ({"tkd": {"in_file": "x.nii"}}, "no parameter 'in_file'"),
     ],
@@ -30,6 +50,35 @@ def test_known_parameters_pass():
 def test_unknown_parameters_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         check_parameters(parameters)
+
+
+def numbers():
+    """Every number that a user may set: step, name of the input, and its trait."""
+    interfaces = {**_STEPS, **UNWRAPPINGS}
+    for methods in (BACKGROUND_REMOVALS, METHODS):
+        interfaces |= {name: method.interface for name, method in methods.items()}
+    for step, interface in interfaces.items():
+        for name, trait in interface.input_spec().traits().items():
+            if name not in _WIRED and isinstance(trait.trait_type, BaseFloat | BaseInt):
+                yield pytest.param(step, name, trait, id=f"{step}.{name}")
+
+
+NUMBERS = list(numbers())
+
+
+def test_numbers_are_found():
+    assert len(NUMBERS) > 90
+
+
+@pytest.mark.parametrize(("step", "name", "trait"), NUMBERS)
+def test_no_number_takes_what_no_algorithm_does(step, name, trait):
+    impossible = [math.nan, math.inf, -math.inf]
+    if (step, name) != ("refine", "margin"):  # negative to shrink the mask
+        impossible.append(-1)
+    for value in impossible:
+        with pytest.raises(ValueError, match=f"^{step}.{name} cannot be {value}: it must be a "):
+            check_parameters({step: {name: value}})
+    check_parameters({step: {name: trait.default if trait.usedefault else 3}})
 
 
 def test_choices_of_the_command_line_are_the_methods_there_are():

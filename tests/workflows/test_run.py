@@ -139,7 +139,7 @@ def test_a_scan_refused_for_its_names_makes_the_run_incomplete(run, dataset, cap
 
 
 def test_one_failing_node_leaves_the_rest(run, dataset, capsys):
-    # λ so large that no voxel can be told apart is refused by the node itself.
+    # Only the node itself can tell that a sphere is larger than the head.
     status, out = run(
         "--coverage",
         "400",
@@ -150,14 +150,14 @@ def test_one_failing_node_leaves_the_rest(run, dataset, capsys):
         "Linear",
         "--no-progress",
         "--param",
-        "medi.regularisation=-1",
+        "medi.smv_radius=90",
     )
     assert status == 1
     assert list((out / "sub-01" / "anat").glob("*_rec-tkd_*_Chimap.nii.gz"))
     assert not list((out / "sub-01" / "anat").glob("*_rec-medi_*_Chimap.nii.gz"))
     errors = capsys.readouterr().err
     assert "medi" in errors
-    assert "regularisation" in errors
+    assert "a sphere of 90 mm fits nowhere into the mask" in errors
     log = (out / "logs" / "sub-01.log").read_text()
     assert "failed bt_wf.cov400_wf.medi_wf.medi" in log
 
@@ -237,6 +237,9 @@ def test_another_background_removal_is_used_and_told(run):
     [
         (["--coverage", "100:50:10"], "stops below its start"),
         (["--param", "medi.strength=3"], "medi has no parameter 'strength'"),
+        (["--param", "medi.regularization=5"], "did you mean regularisation?"),
+        (["--param", "tkd.threshold=3", "--dry-run"], "tkd.threshold cannot be 3: it must be a"),
+        (["--param", "medi.regularisation=-1"], "medi.regularisation cannot be -1: it must be a"),
         (["--param", "medi"], "is not NAME=VALUE"),
         (["--weights", "medi=x.pth"], "weights are for xqsmindividual, xqsmcropped"),
         (["--device", "cuda:9"], "torch sees"),

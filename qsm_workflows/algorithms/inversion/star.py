@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import check_positive
+from ..checks import check_levels, check_positive
 from ..dipole import forward_field
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_mask
 from .tv import tv
@@ -78,11 +78,7 @@ def star(
     Wei et al., NMR Biomed 28:1294 (2015).
     """
     check_positive(regularisation=regularisation, threshold=threshold)
-    if not regularisation < strong_regularisation < np.inf:
-        raise ValueError(
-            "strong_regularisation must be larger than regularisation, "
-            f"not {strong_regularisation} with {regularisation}"
-        )
+    check_levels(regularisation, strong_regularisation)
 
     def level(field: ArrayLike, weight: float) -> FloatArray:
         return tv(
