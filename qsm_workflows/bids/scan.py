@@ -11,6 +11,17 @@ _NIFTI = re.compile(r"(.+?)\.nii(?:\.gz)?")
 _PHASE_SIGN = {"ge": -1, "siemens": 1, "philips": 1}
 
 
+def is_label(label: str) -> bool:
+    """Whether it is a BIDS label.
+
+    Examples
+    --------
+    >>> is_label("T+B150"), is_label("a_b")
+    (True, False)
+    """
+    return _LABEL.fullmatch(label) is not None
+
+
 def check_label(label: str) -> str:
     """Return a BIDS label unchanged.
 
@@ -24,7 +35,7 @@ def check_label(label: str) -> str:
     >>> check_label("T+B150")
     'T+B150'
     """
-    if not _LABEL.fullmatch(label):
+    if not is_label(label):
         raise ValueError(f"{label!r} is not a BIDS label: use letters and digits only")
     return label
 

@@ -89,12 +89,14 @@ def main(args: argparse.Namespace) -> int:
     """Run ``qsm-wf import``; returns the exit status."""
     from qsm_workflows.intake.nifti import describe_import, load_scan
     from qsm_workflows.intake.raw import check_target, preview_scan, write_scan
+    from qsm_workflows.intake.sources import check_entities
 
     check_target(args.bids, [])
     failed = 0
     sources = _sources(args)
     for source in sources:
         try:
+            check_entities(source)
             scan, notes = load_scan(source)
             print(describe_import(source, scan, notes))
             if args.dry_run:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_workflows.bids.names import sidecar_path
-from qsm_workflows.bids.scan import strip_key
+from qsm_workflows.bids.scan import is_label, strip_key
 
 KINDS = ("magnitude", "phase", "complex", "real", "imaginary")
 """What a file may hold."""
@@ -21,6 +21,10 @@ _COMPLETE = ({"magnitude", "phase"}, {"complex"}, {"real", "imaginary"})
 
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "acquisition": "acq", "run": "run"}
 _ECHO = "echo"
+
+_Key = tuple[tuple[str, str], ...]
+_Scans = dict[_Key, dict[str, list[Path]]]
+"""Files by the entities of their scan and by kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,8 @@ class Source:
     Attributes
     ----------
     entities : dict
-        BIDS labels by key.
+        BIDS labels by key, or words of the file names where labels should be;
+        :func:`check_entities` tells.
     files : dict
         Paths by kind, echoes in order.
     facts : Facts
@@ -95,7 +100,7 @@ def find_sources(
     patterns : mapping
         Paths by kind, with the wildcards ``*``, ``?``, ``**`` and the placeholders
         ``{subject}``, ``{session}``, ``{acquisition}``, ``{run}`` (labels without keys)
-        and ``{echo}`` (a number).
+        and ``{echo}`` (a number). What stands for a label may have its key (``sub-01``).
     entities : mapping
         BIDS labels by key, for what no placeholder says.
     facts : Facts
@@ -113,16 +118,33 @@ def find_sources(
         ways = ", or ".join(" and ".join(sorted(kinds, reverse=True)) for kinds in _COMPLETE)
         raise ValueError(f"give {ways} images; given: {', '.join(sorted(given)) or 'none'}")
     labels = {key: strip_key(key, label) for key, label in entities.items()}
-    scans: dict[tuple[tuple[str, str], ...], dict[str, list[Path]]] = {}
+    scans: _Scans = {}
     for kind in sorted(given):
         for text in patterns[kind]:
             for key, paths in _match(text, labels, folder).items():
                 scans.setdefault(key, {}).setdefault(kind, []).extend(paths)
+    scans = _meant(scans)
     for key, files in scans.items():
-        for kind in sorted(given - files.keys()):
+        for kind in sorted(given - files.keys()) if _has_labels(key) else ():
             name = ", ".join(f"{k}-{label}" for k, label in key)
             raise ValueError(f"there are {sorted(files)[0]} images of {name}, but no {kind} images")
     return [Source(dict(key), files, facts) for key, files in sorted(scans.items())]
+
+
+def check_entities(source: Source) -> None:
+    """Refuse a scan that the names of its files give no BIDS labels.
+
+    Raises
+    ------
+    ValueError
+        With a file to rename.
+    """
+    for word in source.entities.values():
+        if not is_label(word):
+            path = next(iter(source.files.values()))[0]
+            raise ValueError(
+                f"{word!r} of {path} is no BIDS label, which has letters and digits only; rename it"
+            )
 
 
 def read_mapping(path: Path) -> list[Source]:
@@ -201,17 +223,40 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _match(
-    text: str, labels: Mapping[str, str], folder: Path
-) -> dict[tuple[tuple[str, str], ...], list[Path]]:
+def _has_labels(key: _Key) -> bool:
+    return all(is_label(label) for _, label in key)
+
+
+def _meant(scans: _Scans) -> _Scans:
+    """Scans without those whose words for labels only come of a pattern that is wide.
+
+    ``{subject}.nii`` matches ``01_phase.nii`` too, which is another pattern's file of subject
+    01 and none of a subject ``01_phase``.
+    """
+
+    def order(key: _Key) -> tuple[bool, int]:
+        return not _has_labels(key), sum(len(label) for _, label in key)
+
+    meant: _Scans = {}
+    taken: set[Path] = set()
+    for key in sorted(scans, key=order):
+        paths = {path for paths in scans[key].values() for path in paths}
+        if _has_labels(key) or not paths <= taken:
+            meant[key] = scans[key]
+        taken |= paths
+    return meant
+
+
+def _match(text: str, labels: Mapping[str, str], folder: Path) -> dict[_Key, list[Path]]:
     """Files of a pattern by the entities of their scan, echoes in order."""
     pattern = str(folder / text)
-    expression = re.compile(_expression(pattern))
-    found: dict[tuple[tuple[str, str], ...], list[tuple[Any, str]]] = {}
+    # Labels first: they tell where one placeholder ends and the next begins.
+    label, word = (re.compile(_expression(pattern, form)) for form in ("[0-9a-zA-Z+]+", "[^/]+?"))
+    found: dict[_Key, list[tuple[Any, str]]] = {}
     # Brackets are no wildcards here: they are common in folder names.
     wildcards = re.sub(r"\{\w*\}", "*", pattern.replace("[", "[[]"))
     for name in glob(wildcards, recursive=True):
-        match = expression.fullmatch(name)
+        match = label.fullmatch(name) or word.fullmatch(name)
         if match is None or not Path(name).is_file():
             continue
         words = match.groupdict()
@@ -225,22 +270,23 @@ def _match(
     return {key: [Path(name) for _, name in sorted(files)] for key, files in found.items()}
 
 
-def _expression(pattern: str) -> str:
-    """Regular expression of a pattern with wildcards and placeholders."""
+def _expression(pattern: str, label: str) -> str:
+    """Regular expression of a pattern with wildcards and placeholders, given that of a label."""
     seen: set[str] = set()
 
     def translate(token: str) -> str:
         name = token.strip("{}")
-        if token in seen:
-            return f"(?P={name})"
-        if token == f"{{{_ECHO}}}":
-            seen.add(token)
-            return f"(?P<{_ECHO}>[0-9]+)"
-        if name in _PLACEHOLDERS:
-            seen.add(token)
-            return f"(?P<{name}>[0-9a-zA-Z]+)"
-        known = ", ".join(f"{{{key}}}" for key in (*_PLACEHOLDERS, _ECHO))
-        raise ValueError(f"{token} of {pattern} is not one of {known}")
+        if name == _ECHO:
+            key, form = "", "[0-9]+"
+        elif name in _PLACEHOLDERS:
+            key, form = f"(?:{_PLACEHOLDERS[name]}-)?", label
+        else:
+            known = ", ".join(f"{{{key}}}" for key in (*_PLACEHOLDERS, _ECHO))
+            raise ValueError(f"{token} of {pattern} is not one of {known}")
+        if name in seen:
+            return f"{key}(?P={name})"
+        seen.add(name)
+        return f"{key}(?P<{name}>{form})"
 
     wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\{\w*\}|\*\*/|\*\*|\*|\?)", pattern)

@@ -84,6 +84,56 @@ def test_placeholders_tell_subjects_and_echoes_apart(images, tmp_path):
     assert same_phase(stored(out, 3, "phase", "sub-b"), images.phase[..., 2])
 
 
+IN_FOLDERS = ("{subject}/mag.nii", "{subject}/phase.nii")
+
+
+def subjects(images, out, *names, patterns=IN_FOLDERS, options=()):
+    """Import one scan for each name of a subject; gives the exit status."""
+    for name in names:
+        for pattern, data in zip(patterns, (images.magnitude, images.phase), strict=True):
+            images.save(pattern.replace("{subject}", name), data)
+    magnitude, phase = (images.folder / pattern for pattern in patterns)
+    return give(out, "--magnitude", magnitude, "--phase", phase, *TE, *options, subject=None)
+
+
+def test_names_that_are_no_labels_are_told(images, tmp_path, capsys):
+    out = tmp_path / "raw"
+    assert subjects(images, out, "ok", "a_b", "c-d", "é", "s 2") == 1
+    told = capsys.readouterr()
+    assert "1 of 5 scans imported" in told.out
+    for name in ("a_b", "c-d", "é", "s 2"):
+        path = images.folder / name / "mag.nii"
+        assert f"{name!r} of {path} is no BIDS label, which has letters and digits" in told.err
+    assert [scan.subject for scan in index_dataset(out).scans] == ["ok"]
+
+
+def test_only_names_that_are_no_labels(images, tmp_path, capsys):
+    assert subjects(images, tmp_path / "raw", "y_y", options=["--dry-run"]) == 1
+    told = capsys.readouterr()
+    assert "0 of 1 scans can be imported" in told.out
+    assert "'y_y' of" in told.err
+
+
+def test_labels_may_come_with_their_keys(images, tmp_path):
+    out = tmp_path / "raw"
+    images.save("sub-01/ses-x/sub-01_mag.nii", images.magnitude)
+    images.save("sub-01/ses-x/phase.nii", images.phase)
+    folder = images.folder / "{subject}/{session}"
+    patterns = ["--magnitude", folder / "{subject}_mag.nii", "--phase", folder / "phase.nii"]
+    assert give(out, *patterns, *TE, subject=None) == 0
+    (scan,) = index_dataset(out).scans
+    assert (scan.subject, scan.session) == ("01", "x")
+
+
+def test_wide_pattern_does_not_make_subjects_of_other_files(images, tmp_path, capsys):
+    patterns = ("{subject}.nii", "{subject}_ph.nii")
+    assert subjects(images, tmp_path / "raw", "01", patterns=patterns) == 0
+    assert subjects(images, tmp_path / "again", "a_b", patterns=patterns) == 1
+    told = capsys.readouterr()
+    assert "sub-a_b is left out" in told.err
+    assert "_ph" not in told.err
+
+
 def test_tenth_echo_comes_after_the_ninth(images, tmp_path):
     for echo in range(1, 11):
         images.save(f"m{echo}.nii", np.full((10, 9, 8), echo) + images.magnitude[..., 0])
