@@ -3,6 +3,8 @@
 Multi-echo data are lists of 3-D files in echo order.
 """
 
+from dataclasses import replace
+
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -31,7 +33,10 @@ class _FitInputSpec(BaseInterfaceInputSpec):
 
 class _FitOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="total field, ppm")
-    out_residual = File(exists=True, desc="root-mean-square deviation from the fit, rad")
+    out_residual = File(
+        exists=True,
+        desc="root-mean-square deviation from the fit, rad; for one echo that of its steps",
+    )
     out_noise = File(exists=True, desc="standard deviation of the field from noise, ppm")
 
 
@@ -67,17 +72,21 @@ class _FitEchoesInputSpec(_FitInputSpec):
 
 
 class FitEchoes(_Fit):
-    """Fit the field; see :func:`qsm_workflows.algorithms.fits.fit_echoes`."""
+    """Fit the field; see :func:`qsm_workflows.algorithms.fits.fit_echoes`.
+
+    The residual of a single echo is :func:`qsm_workflows.algorithms.fits.step_residual`.
+    """
 
     input_spec = _FitEchoesInputSpec
 
     def _fit(self, phases, magnitudes):
-        from qsm_workflows.algorithms.fits import fit_echoes
+        from qsm_workflows.algorithms.fits import fit_echoes, step_residual
 
         inputs = self.inputs
-        return fit_echoes(
+        fit = fit_echoes(
             phases, magnitudes, inputs.echo_times, inputs.b0, weighting=inputs.weighting
         )
+        return fit if len(phases) > 1 else replace(fit, residual=step_residual(phases[0]))
 
 
 class FitEchoesNonlinear(_Fit):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, stats
 
 from .geometry import FloatArray, MaskArray, Triple, check_geometry, check_mask, check_volume
+from .phase_mask import phase_steps
 from .units import radians_per_ppm
 from .unwrapping import check_echo_times, check_echoes
 
@@ -69,7 +70,7 @@ def fit_echoes(
     Returns
     -------
     FieldFit
-        A single echo gives φ/TE and no residual.
+        A single echo gives φ/TE and no residual; see :func:`step_residual`.
 
     Raises
     ------
@@ -260,6 +261,42 @@ class _Echoes(NamedTuple):
         return result
 
 
+def step_residual(phase: ArrayLike) -> FloatArray:
+    """What the phase of a single echo, which any field fits, is off by its neighbours.
+
+    Half of what the steps to the neighbours deviate from the mean step about them: one of both
+    voxels is off by as much at least. It is the root mean square over the axes and a box of
+    three voxels, σ/2, by the length c = exp(−σ²/2) of the mean phasor of the steps: whole
+    turns do not matter, nor how steep the phase is.
+
+    Parameters
+    ----------
+    phase : (X, Y, Z) array_like
+        In radians, zero outside the mask; no step out of it counts.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of float32
+        In radians; noise, of which c is about 0.2 in so small a box, has 0.9.
+    """
+    wrapped = check_volume("phase", phase)
+    inside = wrapped != 0
+    phasor = np.where(inside, np.exp(1j * wrapped), 0).astype(np.complex64)
+    length, number = np.zeros((2, *wrapped.shape), np.float32)
+    for axis in range(3):
+        steps = phase_steps(phasor, axis)
+        real, imaginary, count = (
+            ndimage.uniform_filter(part, 3, mode="constant")
+            for part in (steps.real, steps.imag, np.abs(steps))
+        )
+        length += np.hypot(real, imaginary)
+        number += count
+    # A voxel without neighbours has no step, but what the filter rounds.
+    some = inside & (number > 0.01)
+    coherence = np.divide(length, number, out=np.ones_like(length), where=some)
+    return np.sqrt(-np.log(np.clip(coherence, np.finfo(np.float32).tiny, 1)) / 2)
+
+
 def reliability_mask(
     residual: ArrayLike, mask: ArrayLike, voxel_size: Triple, *, threshold: float = 0.5
 ) -> MaskArray:
@@ -274,7 +311,7 @@ def reliability_mask(
     Parameters
     ----------
     residual : (X, Y, Z) array_like
-        Root-mean-square deviation of :func:`fit_echoes`, in radians.
+        Root-mean-square deviation of :func:`fit_echoes`, or :func:`step_residual`, in radians.
     mask : (X, Y, Z) array_like
         Brain mask.
     voxel_size : (3,) sequence of float

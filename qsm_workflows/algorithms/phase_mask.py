@@ -65,14 +65,20 @@ def _average(volume: FloatArray, size: NDArray[np.float64]) -> FloatArray:
     return ndimage.uniform_filter(volume, box, mode="nearest")
 
 
+def phase_steps(phasor: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
+    """Phasors of the steps from each voxel to the next along an axis; zero for the last."""
+    steps = np.zeros_like(phasor)
+    along = np.moveaxis(phasor, axis, 0)
+    np.moveaxis(steps, axis, 0)[:-1] = along[1:] * np.conj(along[:-1])
+    return steps
+
+
 def _agreement(phasor: NDArray[np.complex64], axis: int, size: NDArray[np.float64]) -> FloatArray:
     """Length of the mean step along an axis."""
-    steps = np.moveaxis(np.zeros_like(phasor), axis, 0)
-    along = np.moveaxis(phasor, axis, 0)
-    steps[:-1] = along[1:] * np.conj(along[:-1])
+    steps = phase_steps(phasor, axis)
     # The last voxel has no next one: it takes the step before it.
-    steps[-1:] = steps[-2:-1]
-    steps = np.moveaxis(steps, 0, axis)
+    along = np.moveaxis(steps, axis, 0)
+    along[-1:] = along[-2:-1]
     return np.hypot(_average(steps.real, size), _average(steps.imag, size))
 
 

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from qsm_workflows.algorithms.fits import fit_echoes, fit_echoes_nonlinear, reliability_mask
+from qsm_workflows.algorithms.fits import (
+    fit_echoes,
+    fit_echoes_nonlinear,
+    reliability_mask,
+    step_residual,
+)
 from qsm_workflows.algorithms.units import radians_per_ppm
 from qsm_workflows.algorithms.unwrapping import align_echoes, unwrap_bestpath
 
@@ -179,6 +184,33 @@ def test_reliability_mask_leaves_out_what_does_not_fit(echoes):
     assert not kept[2:6].any()
     assert kept[8:22, 2:18, 2:14].all()
     assert not (kept & ~mask).any()
+
+
+def test_residual_of_steps_is_that_of_the_noise():
+    rng = np.random.default_rng(0)
+    shape = (30, 24, 20)
+    steep = np.add.outer(2.5 * np.arange(30), np.zeros(shape[1:])) + 0.1
+    inside = np.zeros(shape, bool)
+    inside[2:28, 2:22, 2:18] = True
+    noisy = steep + rng.normal(0, 0.3, shape)
+    noisy[2:8] = rng.uniform(-np.pi, np.pi, (6, *shape[1:]))
+    turns = 2 * np.pi * rng.integers(-1, 2, shape)
+
+    # What lies outside is zero, and no step to it counts.
+    assert step_residual(steep * inside)[inside].max() < 0.01
+    found = step_residual(noisy * inside)
+    np.testing.assert_allclose(step_residual((noisy + turns) * inside), found, atol=1e-3)
+    # Steps have twice the variance of the phase.
+    assert np.median(found[10:28][inside[10:28]]) == pytest.approx(0.3 / np.sqrt(2), abs=0.02)
+    kept = reliability_mask(found, inside, (1, 1, 1))
+    assert np.mean(kept[2:7][inside[2:7]]) < 0.05
+    assert kept[10:28][inside[10:28]].all()
+
+
+def test_voxel_without_neighbours_has_no_step_to_deviate():
+    phase = np.zeros((5, 5, 1))
+    phase[2, 2] = 1.0
+    assert not step_residual(phase).any()
 
 
 def test_reliable_residual_keeps_the_whole_mask(echoes):

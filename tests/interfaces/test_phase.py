@@ -76,6 +76,25 @@ def test_chain_from_stored_phase_to_the_total_field(scan):
     assert read(fit.outputs.out_residual)[inside].max() < 0.01
 
 
+def test_single_echo_is_masked_by_what_its_neighbours_tell(scan, tmp_path):
+    _, magnitudes, mask = scan
+    inside = read(mask) > 0
+    rng = np.random.default_rng(0)
+    phase = radians_per_ppm(B0, ECHO_TIMES[0]) * field() + 0.1
+    phase[:7] = rng.uniform(-np.pi, np.pi, phase[:7].shape)
+    fit = FitEchoes(
+        in_files=[write(tmp_path / "unwrapped.nii", phase)],
+        magnitudes=magnitudes[:1],
+        echo_times=ECHO_TIMES[:1],
+        b0=B0,
+        mask=mask,
+    ).run()
+    kept = ReliabilityMask(residual=fit.outputs.out_residual, mask=mask).run().outputs.out_mask
+    kept = read(kept) > 0
+    assert not kept[:5].any()
+    assert kept[8:][inside[8:]].all()
+
+
 def test_sign_turns_the_field(scan):
     stored = scan[0][0]
     phase = read(ScalePhase(in_files=stored, units="0..4095").run().outputs.out_files)
