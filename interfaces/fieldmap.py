@@ -5,6 +5,7 @@ Multi-echo data are lists of 3-D files in echo order.
 
 from dataclasses import replace
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -50,7 +51,11 @@ class _Fit(SimpleInterface):
         phases, image = _images.load_echoes(self.inputs.in_files, [*self.inputs.magnitudes, *masks])
         inside = _images.load_mask(masks[0]) if masks else True
         magnitudes = [_images.load_float(path) for path in self.inputs.magnitudes]
-        fit = self._fit([phase * inside for phase in phases], magnitudes)
+        # Not by a product: outside the mask there may be NaN.
+        phases, magnitudes = (
+            [np.where(inside, volume, 0) for volume in volumes] for volumes in (phases, magnitudes)
+        )
+        fit = self._fit(phases, magnitudes)
         for output, name, volume in (
             ("out_file", "total_field", fit.total_field),
             ("out_residual", "residual", fit.residual),

@@ -1,5 +1,6 @@
 """Transverse relaxation from the magnitude of the echoes."""
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -37,7 +38,7 @@ class _R2Star(SimpleInterface):
         masks = [self.inputs.mask] if isdefined(self.inputs.mask) else []
         magnitudes, image = _images.load_echoes(self.inputs.in_files, masks)
         inside = _images.load_mask(masks[0]) if masks else True
-        magnitudes = [magnitude * inside for magnitude in magnitudes]
+        magnitudes = [np.where(inside, magnitude, 0) for magnitude in magnitudes]
         r2star = self._fit(magnitudes, self.inputs.echo_times, self.inputs.maximum)
         self._results["out_file"] = _images.save(
             r2star, image, _images.output_path(runtime.cwd, "r2star")

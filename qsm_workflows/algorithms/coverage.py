@@ -76,11 +76,14 @@ def place_slab(
     Raises
     ------
     ValueError
-        If the thickness is not positive or the slab lies outside the image.
+        If there is no such axis, the thickness is not positive or the slab lies outside the
+        image.
     """
     matrix = np.asarray(affine, dtype=float)
     if axis is None:
         axis = slab_axis(matrix)
+    if axis not in range(3):
+        raise ValueError(f"the axis across the slab must be 0, 1 or 2, not {axis}")
     if not (np.isfinite(thickness) and thickness > 0):
         raise ValueError(f"the slab's thickness must be positive, not {thickness} mm")
     slice_thickness = voxel_size(matrix)[axis]

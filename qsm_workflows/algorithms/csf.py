@@ -60,7 +60,7 @@ def csf_mask(
         raise ValueError(f"depth must not be negative and regions at least 1: {depth}, {regions}")
     size, _ = check_geometry(voxel_size)
     inside = check_mask(mask)
-    rate = check_volume("r2star", r2star, inside.shape)
+    rate = check_volume("r2star", r2star, mask=inside)
     centre = [float(i.mean()) for i in np.nonzero(inside)]
     axes = np.ogrid[tuple(slice(n) for n in inside.shape)]
     near = sum(((a - c) * s) ** 2 for a, c, s in zip(axes, centre, size, strict=True)) <= radius**2

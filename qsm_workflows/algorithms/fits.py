@@ -205,8 +205,8 @@ class _Echoes(NamedTuple):
         if not b0 > 0:
             raise ValueError(f"b0 must be positive, in tesla, not {b0}")
         shape = check_volume("phase of echo 1", unwrapped[0]).shape
-        phases = check_echoes("phase", unwrapped, shape, len(times))
-        signal = check_echoes("magnitude", magnitudes, shape, len(times))
+        phases = check_echoes("phase", unwrapped, len(times), shape)
+        signal = check_echoes("magnitude", magnitudes, len(times), shape)
         if min(float(volume.min()) for volume in signal) < 0:
             raise ValueError("magnitude is negative in places; check that it is no other image")
         inside = np.logical_or.reduce([volume != 0 for volume in phases])
@@ -330,8 +330,8 @@ def reliability_mask(
         If nothing is left, or the inputs do not fit together.
     """
     size, _ = check_geometry(voxel_size)
-    deviation = check_volume("residual", residual)
-    inside = check_mask(mask, deviation.shape)
+    inside = check_mask(mask)
+    deviation = check_volume("residual", residual, mask=inside)
     if not threshold > 0:
         raise ValueError(f"threshold must be positive, in radians, not {threshold}")
     box = 2 * np.rint(1 / size).astype(int) + 1

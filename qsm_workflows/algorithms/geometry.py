@@ -85,7 +85,19 @@ def check_geometry(
     return size, direction / np.linalg.norm(direction)
 
 
-def check_volume(name: str, volume: ArrayLike, shape: tuple[int, ...] | None = None) -> FloatArray:
+def _check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+    if len(shape) != 3 or (expected is not None and shape != expected):
+        wanted = "(X, Y, Z)" if expected is None or len(shape) != 3 else expected
+        raise ValueError(f"{name} has shape {shape}, expected {wanted}")
+
+
+def check_volume(
+    name: str,
+    volume: ArrayLike,
+    shape: tuple[int, ...] | None = None,
+    *,
+    mask: MaskArray | None = None,
+) -> FloatArray:
     """Validate a real 3-D volume and return it as C-ordered float32.
 
     Parameters
@@ -95,6 +107,9 @@ def check_volume(name: str, volume: ArrayLike, shape: tuple[int, ...] | None = N
     volume : (X, Y, Z) array_like
     shape : tuple of int, optional
         Shape that it must have.
+    mask : (X, Y, Z) ndarray of bool, optional
+        Where it is known, instead of `shape`; NaN and infinite values elsewhere, which other
+        programs leave there, become zero.
 
     Raises
     ------
@@ -104,11 +119,16 @@ def check_volume(name: str, volume: ArrayLike, shape: tuple[int, ...] | None = N
     if np.iscomplexobj(volume):
         raise ValueError(f"{name} is complex; it must be real")
     array = np.ascontiguousarray(volume, dtype=np.float32)
-    if array.ndim != 3 or (shape is not None and array.shape != shape):
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape or '(X, Y, Z)'}")
-    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise ValueError(f"{name} holds {bad} NaN or infinite voxels")
+    _check_shape(name, array.shape, shape)
+    if mask is not None and array.shape != mask.shape:
+        raise ValueError(f"mask has shape {mask.shape}, but {name} has shape {array.shape}")
+    bad = ~np.isfinite(array)
+    if mask is not None and bad.any():
+        array = np.where(bad & ~mask, np.float32(0), array)
+        bad &= mask
+    if bad.any():
+        place = "" if mask is None else " in the mask"
+        raise ValueError(f"{name} holds {np.count_nonzero(bad)} NaN or infinite voxels{place}")
     return array
 
 
@@ -131,8 +151,7 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...] | None = None) -> MaskArr
     if values.dtype.kind in "fc" and np.isnan(values).any():
         raise ValueError(f"mask holds {np.count_nonzero(np.isnan(values))} NaN voxels")
     array = np.ascontiguousarray(values != 0)
-    if array.ndim != 3 or (shape is not None and array.shape != shape):
-        raise ValueError(f"mask has shape {array.shape}, expected {shape or '(X, Y, Z)'}")
+    _check_shape("mask", array.shape, shape)
     if not array.any():
         raise ValueError("mask is empty")
     return array

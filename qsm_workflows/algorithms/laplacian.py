@@ -56,8 +56,8 @@ def unwrap_laplacian(
     ----------
     Ghiglia & Romero, J Opt Soc Am A 11:107 (1994); Schofield & Zhu, Opt Lett 28:1194 (2003).
     """
-    wrapped = check_wrapped("phase", phase)
-    inside = check_mask(mask, wrapped.shape)
+    inside = check_mask(mask)
+    wrapped = check_wrapped("phase", phase, inside)
     size, _ = check_geometry(voxel_size)
     if not tolerance > 0:
         raise ValueError(f"tolerance must be positive, not {tolerance}")

@@ -129,7 +129,7 @@ def _check(
     if not maximum > 0:
         raise ValueError(f"maximum must be a positive rate in 1/s, not {maximum}")
     shape = check_volume("magnitude of echo 1", magnitudes[0]).shape
-    signal = np.stack(check_echoes("magnitude", magnitudes, shape, len(times)))
+    signal = np.stack(check_echoes("magnitude", magnitudes, len(times), shape))
     if signal.min() < 0:
         raise ValueError("magnitude is negative in places; check that it is no other image")
     return times, signal

@@ -73,12 +73,12 @@ def unwrap_romeo(
     if not 1 <= template <= len(times):
         raise ValueError(f"template must be an echo from 1 to {len(times)}, not {template}")
     wrapped = [
-        check_wrapped(f"phase of echo {number}", phase, inside.shape)[inside]
+        check_wrapped(f"phase of echo {number}", phase, inside)[inside]
         for number, phase in enumerate(phases, 1)
     ]
     weights = [
         volume[inside].astype(float)
-        for volume in check_echoes("magnitude", magnitudes, inside.shape, len(times))
+        for volume in check_echoes("magnitude", magnitudes, len(times), mask=inside)
     ]
     first = template - 1
     second = first + 1 if first + 1 < len(times) else first - 1

@@ -80,9 +80,9 @@ def susceptibility_weighted(
     Haacke et al., Magn Reson Med 52:612 (2004).
     """
     size, _ = check_geometry(voxel_size)
-    phase = check_volume("phase", unwrapped)
-    bright = check_volume("magnitude", magnitude, phase.shape)
-    inside = check_mask(mask, phase.shape)
+    inside = check_mask(mask)
+    phase = check_volume("phase", unwrapped, mask=inside)
+    bright = check_volume("magnitude", magnitude, mask=inside)
     check_positive(smoothing=smoothing, power=power, thickness=thickness)
     if darken not in ("paramagnetic", "diamagnetic"):
         raise ValueError(f"darken must be paramagnetic or diamagnetic, not {darken!r}")

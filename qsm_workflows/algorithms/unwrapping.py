@@ -39,8 +39,8 @@ def unwrap_bestpath(phase: ArrayLike, mask: ArrayLike) -> FloatArray:
     Abdul-Rahman et al., Appl Opt 46:6623 (2007).
     """
     # Integer scans have exact ties between jumps; single precision would break them.
-    wrapped = check_wrapped("phase", phase)
-    inside = check_mask(mask, wrapped.shape)
+    inside = check_mask(mask)
+    wrapped = check_wrapped("phase", phase, inside)
     parts = ConnectedParts(inside)
     turns = np.rint((_unwrap_cropped(wrapped, inside)[inside] - wrapped[inside]) / (2 * np.pi))
     phases = wrapped[inside] + 2 * np.pi * turns
@@ -105,7 +105,7 @@ def align_echoes(
     times = check_echo_times(echo_times, len(unwrapped))
     inside = check_mask(mask)
     phases = [
-        check_volume(f"echo {i}", phase, inside.shape)[inside].astype(float)
+        check_volume(f"echo {i}", phase, mask=inside)[inside].astype(float)
         for i, phase in enumerate(unwrapped, 1)
     ]
     parts = ConnectedParts(inside)
@@ -122,18 +122,16 @@ def align_echoes(
     return [parts.volume(phase) for phase in phases]
 
 
-def check_wrapped(
-    name: str, phase: ArrayLike, shape: tuple[int, ...] | None = None
-) -> NDArray[np.float64]:
-    """Validate wrapped phase and return it in double precision.
+def check_wrapped(name: str, phase: ArrayLike, mask: MaskArray) -> NDArray[np.float64]:
+    """Validate wrapped phase and return it in double precision, finite outside the mask too.
 
     Raises
     ------
     ValueError
-        If it is not 3-D, has another shape, is not finite, or is beyond ±π.
+        If it is not 3-D, has another shape than the mask, is not finite in it, or is beyond ±π.
     """
-    check_volume(name, phase, shape)
-    wrapped = np.asarray(phase, dtype=float)
+    check_volume(name, phase, mask=mask)
+    wrapped = np.where(np.isfinite(phase), np.asarray(phase, dtype=float), 0)
     if np.abs(wrapped).max() > np.pi + 1e-3:
         raise ValueError(f"{name} must be in radians, within ±π; scale it first")
     return wrapped
@@ -158,9 +156,14 @@ def check_echo_times(echo_times: Sequence[float], count: int) -> NDArray[np.floa
 
 
 def check_echoes(
-    name: str, volumes: Sequence[ArrayLike], shape: tuple[int, ...], count: int
+    name: str,
+    volumes: Sequence[ArrayLike],
+    count: int,
+    shape: tuple[int, ...] | None = None,
+    *,
+    mask: MaskArray | None = None,
 ) -> list[FloatArray]:
-    """Validate the volumes of `count` echoes.
+    """Validate the volumes of `count` echoes; see :func:`.geometry.check_volume`.
 
     Raises
     ------
@@ -169,7 +172,10 @@ def check_echoes(
     """
     if len(volumes) != count:
         raise ValueError(f"{len(volumes)} images of {name} for {count} echoes")
-    return [check_volume(f"{name} of echo {i}", v, shape) for i, v in enumerate(volumes, 1)]
+    return [
+        check_volume(f"{name} of echo {i}", volume, shape, mask=mask)
+        for i, volume in enumerate(volumes, 1)
+    ]
 
 
 class ConnectedParts:

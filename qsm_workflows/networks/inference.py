@@ -111,8 +111,8 @@ def apply_network(
         If the device has too little memory.
     """
     size, direction = check_geometry(voxel_size, b0_dir)
-    field = check_volume("local_field", local_field)
-    inside = check_mask(mask, field.shape)
+    inside = check_mask(mask)
+    field = check_volume("local_field", local_field, mask=inside)
     target = check_device(device)
     if dtype == AUTO:
         dtype = fastest_dtype(target)

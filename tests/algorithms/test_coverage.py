@@ -49,6 +49,11 @@ def test_thickness_must_be_positive(thickness):
         place_slab(SHAPE, AFFINE, (0, 0, 0), thickness)
 
 
+def test_axis_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="must be 0, 1 or 2, not 5"):
+        place_slab(SHAPE, AFFINE, (0, 0, 0), 32, axis=5)
+
+
 def test_slab_follows_the_head_not_the_array_order():
     sagittal = np.array([[0.0, 0, 2, -40], [1, 0, 0, -20], [0, 1, 0, -25], [0, 0, 0, 1]])
     assert slab_axis(AFFINE) == 2

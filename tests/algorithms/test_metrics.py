@@ -30,6 +30,11 @@ def test_slope_is_not_raised_by_noise():
     assert slope(noisy, TRUTH, MASK) == pytest.approx(1, abs=0.15)
 
 
+def test_slices_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(\d+, \d+\), expected \(X, Y, Z\)"):
+        ssim(TRUTH[0], TRUTH[0], MASK[0])
+
+
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="shape"):
         nrmse(TRUTH[1:], TRUTH, MASK)

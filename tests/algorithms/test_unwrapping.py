@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from qsm_workflows.algorithms.laplacian import unwrap_laplacian
+from qsm_workflows.algorithms.romeo import unwrap_romeo
 from qsm_workflows.algorithms.unwrapping import align_echoes, unwrap_bestpath
 
 TURN = 2 * np.pi
@@ -28,6 +30,24 @@ def test_ramp_is_unwrapped_up_to_whole_turns():
     unwrapped = unwrap_bestpath(wrap(truth), np.ones(truth.shape))
     assert len(np.unique(whole_turns(unwrapped - truth))) == 1
     assert abs(np.median(unwrapped)) <= np.pi
+
+
+@pytest.mark.parametrize(
+    "unwrap",
+    [
+        unwrap_bestpath,
+        lambda phase, mask: unwrap_laplacian(phase, mask, (1, 1, 1)),
+        lambda phase, mask: unwrap_romeo([phase], [1 + 0 * phase], [0.01], mask)[0],
+    ],
+)
+def test_phase_outside_the_mask_may_be_missing(unwrap):
+    mask = ndimage.binary_erosion(np.ones(ramp().shape))
+    found, without = (unwrap(np.where(mask, wrap(ramp()), fill), mask) for fill in (np.nan, 0))
+    np.testing.assert_array_equal(found, without)
+    with pytest.raises(ValueError, match="NaN or infinite voxels in the mask"):
+        unwrap(np.where(mask, np.nan, 0), mask)
+    with pytest.raises(ValueError, match=r"mask has shape \(21, 18, 15\), but .* \(21, 18, 14\)"):
+        unwrap(wrap(ramp())[..., 1:], mask)
 
 
 def test_noisy_steep_phase_keeps_its_wrapped_values():

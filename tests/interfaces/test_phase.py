@@ -120,6 +120,24 @@ def test_unwrappings_and_fits_can_be_exchanged(scan, unwrap, fit):
     assert (noise[~inside] == 0).all()
 
 
+def test_chain_takes_images_without_values_outside_the_mask(scan, tmp_path):
+    stored, magnitudes, mask = scan
+    inside = read(mask) > 0
+    phases = ScalePhase(in_files=stored).run().outputs.out_files
+    phases, magnitudes = (
+        [
+            write(tmp_path / f"{name}{n}.nii", np.where(inside, read(path), np.nan))
+            for n, path in enumerate(paths)
+        ]
+        for name, paths in (("angle", phases), ("size", magnitudes))
+    )
+    common = {"magnitudes": magnitudes, "echo_times": ECHO_TIMES, "mask": mask}
+    phases = RemovePhaseOffset(in_files=phases, **common).run().outputs.out_files
+    unwrapped = UnwrapROMEO(in_files=phases, **common).run().outputs.out_files
+    found = FitEchoes(in_files=unwrapped, b0=B0, **common).run().outputs
+    np.testing.assert_allclose(read(found.out_file)[inside], field()[inside], atol=3e-3)
+
+
 @pytest.mark.parametrize("readout", ["auto", "monopolar", "bipolar"])
 def test_echoes_read_back_and_forth_are_found_and_corrected(scan, tmp_path, caplog, readout):
     stored, magnitudes, mask = scan

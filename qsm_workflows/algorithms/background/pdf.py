@@ -87,7 +87,7 @@ def pdf(
     outside = 1 - problem.mask
     deviation = torch.ones_like(problem.field)
     if noise is not None:
-        deviation = problem.grid.embed(check_volume("noise", noise, inside.shape), device)
+        deviation = problem.grid.embed(check_volume("noise", noise, mask=inside), device)
     weight = data_weight(deviation, problem.mask > 0) ** 2
     kernel = dipole_kernel(problem.grid.shape, size, direction, device)
 

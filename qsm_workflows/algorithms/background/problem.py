@@ -59,7 +59,7 @@ class FieldProblem:
         """
         size, _ = check_geometry(voxel_size)
         inside = check_mask(mask)
-        field = check_volume("total_field", total_field, inside.shape) * inside
+        field = check_volume("total_field", total_field, mask=inside) * inside
         grid = fft.PaddedGrid.around(inside, size, pad)
         return cls(grid, grid.embed(field, device), grid.embed(inside, device), size)
 

@@ -103,12 +103,13 @@ def cosmos(
         return fft.inverse(spectrum, grid.shape, grid.shape)
 
     kernels = [dipole_kernel(grid.shape, size, b0_dir, device) for b0_dir in b0_dirs]
-    weights = [grid.embed(mask, device) for mask in known] * (len(kernels) // len(known))
+    known *= len(kernels) // len(known)
+    weights = [grid.embed(mask, device) for mask in known]
     power, right = torch.zeros_like(kernels[0]), torch.zeros_like(transform(weights[0]))
-    for number, (field, kernel, weight) in enumerate(
-        zip(local_fields, kernels, weights, strict=True), 1
+    for number, (field, mask, kernel, weight) in enumerate(
+        zip(local_fields, known, kernels, weights, strict=True), 1
     ):
-        volume = grid.embed(check_volume(f"local field {number}", field, inside.shape), device)
+        volume = grid.embed(check_volume(f"local field {number}", field, mask=mask), device)
         right += transform(volume.mul_(weight)).mul_(kernel)
         power += kernel**2
 
@@ -179,11 +180,11 @@ def align_orientations(
             f"got {len(masks)} masks and {len(magnitudes)} magnitudes"
         )
     first, target = check_mask(masks[0]), np.asarray(affines[0], float)
-    fields = [check_volume("local field 1", local_fields[0], first.shape)]
+    fields = [check_volume("local field 1", local_fields[0], mask=first)]
     known, b0_dirs = [first], [b0_direction(target)]
     for number in range(1, count):
         affine, mask = affines[number], check_mask(masks[number])
-        field = check_volume(f"local field {number + 1}", local_fields[number], mask.shape)
+        field = check_volume(f"local field {number + 1}", local_fields[number], mask=mask)
         transform = register_rigid(magnitudes[0], target, first, magnitudes[number], affine)
         grid = first.shape, target, transform
         fields.append(resample(extend(field, mask), affine, *grid))

@@ -126,14 +126,12 @@ def medi(
     if not 0 <= smv_radius < float("inf"):
         raise ValueError(f"smv_radius must be zero or a positive length in mm, not {smv_radius}")
     problem = DipoleProblem.create(local_field, mask, voxel_size, b0_dir, pad, device)
-    anatomy = check_volume("magnitude", magnitude, problem.grid.image_shape)
+    anatomy = problem.embed("magnitude", magnitude)
     deviation = problem.deviation(noise)
     if smv_radius > 0:
         problem, deviation = _without_spherical_means(problem, deviation, smv_radius)
     fluid = None if csf_mask is None else _fluid(problem, csf_mask, csf_weight)
-    smooth = smooth_differences(
-        problem.grid.embed(anatomy, device).mul_(problem.mask), problem, edge_fraction
-    )
+    smooth = smooth_differences(anatomy.mul_(problem.mask), problem, edge_fraction)
     inside = problem.near(problem.mask)
     to_radians = radians_per_ppm(b0, delta_te)
     phase = problem.near(problem.field).mul_(to_radians)

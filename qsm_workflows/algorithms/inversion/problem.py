@@ -55,7 +55,7 @@ class DipoleProblem:
         """
         size, direction = check_geometry(voxel_size, b0_dir)
         inside = check_mask(mask)
-        field = check_volume(name, local_field, inside.shape) * inside
+        field = check_volume(name, local_field, mask=inside) * inside
         if not field.any():
             raise ValueError(f"{name} is zero everywhere in the mask")
         grid = fft.PaddedGrid.around(inside, size, pad)
@@ -98,8 +98,12 @@ class DipoleProblem:
         """Standard deviation of the field on the extent: as given, or one."""
         if noise is None:
             return torch.ones(self.extent, device=self.field.device)
-        volume = check_volume("noise", noise, self.grid.image_shape)
-        return self.near(self.grid.embed(volume, self.field.device))
+        return self.near(self.embed("noise", noise))
+
+    def embed(self, name: str, volume: ArrayLike) -> torch.Tensor:
+        """Check a volume that is known in the mask and put it on the grid."""
+        inside = self.grid.extract(self.mask) > 0
+        return self.grid.embed(check_volume(name, volume, mask=inside), self.field.device)
 
     def data_weight(self, noise: ArrayLike | None) -> torch.Tensor:
         """Weight of the field on the extent, with mean 1 in the mask."""

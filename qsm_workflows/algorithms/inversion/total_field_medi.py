@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from .. import differences, krylov
 from ..background.pdf import fit_outside
 from ..checks import check_positive, check_stopping
-from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
+from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from ..units import radians_per_ppm
 from .medi import check_edges, edge_penalty, inverse_mean_hessian, smooth_differences
 from .problem import DipoleProblem
@@ -110,10 +110,10 @@ def total_field_medi(
     problem = DipoleProblem.create(
         total_field, mask, voxel_size, b0_dir, pad, device, name="total_field"
     )
-    anatomy = check_volume("magnitude", magnitude, problem.grid.image_shape)
+    anatomy = problem.embed("magnitude", magnitude)
     outside = (~problem.mask).to(torch.float32)
     weight = problem.data_weight(noise).square_()
-    smooth = _smooth_inside(problem, problem.grid.embed(anatomy, device), edge_fraction)
+    smooth = _smooth_inside(problem, anatomy, edge_fraction)
     to_radians = radians_per_ppm(b0, delta_te)
     phase = problem.near(problem.field).mul_(to_radians)
     chi = _sources_of_background(problem, weight, outside).mul_(to_radians)
