@@ -3,6 +3,7 @@
 import argparse
 import math
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
         )
     except TimeoutError as stopped:
         _report(f"{stopped}; the same command goes on")
-        return 0
+        return _without_a_step(args.export)
     try:
         network, progress = train(
             config,
@@ -138,6 +139,8 @@ def main(args: argparse.Namespace) -> int:
             "patches or a narrower width, or --device cpu"
         ) from error
     _report(f"{progress.step} of {config.steps} steps, {progress.seconds / 3600:.2f} h")
+    if progress.step == 0:
+        return _without_a_step(args.export)
     if args.export or progress.step >= config.steps:
         weights = args.out / f"{path.stem}.safetensors"
         card = _card(config, pool, progress, args.device)
@@ -145,6 +148,17 @@ def main(args: argparse.Namespace) -> int:
         write_card(weights, card)
         _report(f"weights: {weights}")
     return 0
+
+
+def _without_a_step(export: bool) -> int:
+    """Exit status where time was up before the first step: there is nothing to export."""
+    if not export:
+        return 0
+    print(
+        "no weights were written: time was up before the first step; give more --minutes",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _card(

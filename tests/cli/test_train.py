@@ -37,7 +37,8 @@ def test_trains_and_writes_weights_with_a_card(config, tmp_path):
 def test_the_card_says_everything_once(config, tmp_path):
     config.write_text(config.read_text().replace("steps = 2", "steps = 5000") + "clip = 3\n")
     out = tmp_path / "run"
-    command = ["train", str(config), "--out", str(out), "--minutes", "0.02", "--export"]
+    make_pool(out / "pool", TrainingConfig.read(config))
+    command = ["train", str(config), "--out", str(out), "--minutes", "0.05", "--export"]
     while not (out / "tiny.json").exists():
         assert main(command) == 0
     card = json.loads((out / "tiny.json").read_text())
@@ -57,6 +58,18 @@ def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
     assert not (tmp_path / "run" / "state.json").exists()
     assert main(command) == 0
     assert (tmp_path / "run" / "tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize("has_pool", [False, True])
+def test_nothing_is_exported_without_a_step_and_that_is_said(config, tmp_path, capsys, has_pool):
+    out = tmp_path / "run"
+    if has_pool:
+        make_pool(out / "pool", TrainingConfig.read(config))
+    command = ["train", str(config), "--out", str(out), "--minutes", "1e-9"]
+    assert main([*command, "--export"]) == 1
+    assert "no weights were written: time was up" in capsys.readouterr().err
+    assert not (out / "tiny.safetensors").exists()
+    assert main(command) == 0
 
 
 def test_volumes_of_another_machine_are_trained_on_without_nibabel(config, tmp_path):
