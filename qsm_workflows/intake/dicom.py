@@ -180,7 +180,7 @@ def load_acquisition(named: Named) -> tuple[RawScan | FieldMap, list[str]]:
         magnitude = [volume.voxels for volume in first]
         units = acquisition.series[-1].header.phase_units
         phase, units = to_radians([volume.voxels for volume in second], units)
-        notes.append(f"phase stored as {units}, written in radians")
+        notes.append(f"phase in {units} from dcm2niix, written in radians")
     else:
         signal = combine_parts([v.voxels for v in first], [v.voxels for v in second])
         magnitude, phase, alternated = split_complex(signal)
