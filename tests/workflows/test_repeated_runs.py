@@ -172,7 +172,8 @@ def test_nothing_but_the_reason_is_said_when_every_scan_is_refused(run, dataset,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux has them")
-def test_a_run_that_is_told_to_end_ends_with_its_workers(dataset, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_workers(dataset, tmp_path, number):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "qsm_workflows.cli.main", "run", "--bids", str(dataset)]
     options = ["--out", str(out), "--work", str(tmp_path / "work"), "--n-procs", "2"]
@@ -184,14 +185,17 @@ def test_a_run_that_is_told_to_end_ends_with_its_workers(dataset, tmp_path):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
                 children = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped; run the same command again" in errors
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+        return
+    assert process.returncode == 128 + number
+    assert "stopped; run the same command again" in errors
     assert not list((tmp_path / "work").glob("*/crashes_*"))
     assert "failed" not in (out / "logs" / "sub-01.log").read_text()
 
