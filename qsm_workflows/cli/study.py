@@ -285,7 +285,7 @@ def _prepare(
 
 def _show_warnings(preparation: Preparation) -> None:
     for plan in preparation.plans:
-        for warning in plan.warnings:
+        for warning in (*plan.warnings, *plan.remarks):
             print(f"{plan.scan.prefix}: {warning}", file=sys.stderr)
     for failure in preparation.failures:
         print(f"{failure.scan.prefix} is left out: {failure.reason}", file=sys.stderr)

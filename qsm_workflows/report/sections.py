@@ -1,7 +1,7 @@
 """What the page shows of one scan or of the group: figures with words, tables, warnings."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 from nibabel.filebasedimages import ImageFileError
 
-from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.names import BEFORE_THE_RUN, Derivatives
 from qsm_workflows.bids.sidecars import read_json
 
 from .checks import scan_warnings
@@ -111,7 +111,7 @@ class Section:
     table_source : str
         Address of the table with all numbers.
     messages : list of (str, str)
-        Steps and what they warned of while they ran.
+        What steps warned of while they ran, and which steps.
     """
 
     title: str
@@ -155,16 +155,25 @@ def scan_section(
             section.warnings.append(f"The regional table cannot be read: {error}")
         section.table_source = _address(scan.table, root)
     section.warnings += scan_warnings(scan, table)
-    section.messages = [
-        (step, message)
-        for step, told in read_json(Derivatives(root).warnings(scan.prefix)).items()
-        for message in told
-    ]
+    told = read_json(Derivatives(root).warnings(scan.prefix))
+    before = told.pop(BEFORE_THE_RUN, [])
+    section.warnings += before
+    section.messages = _by_message(told, before)
     folder = root / f"sub-{scan.subject}" / "figures"
     _draw_images(section, scan, folder, root)
     if table is not None:
         _add_measurements(section, table, folder / f"{scan.prefix}_desc-regions_curves.svg", root)
     return section, table
+
+
+def _by_message(told: Mapping[str, Sequence[str]], before: Sequence[str]) -> list[tuple[str, str]]:
+    """Each message once, with the steps that gave it; those known before left out."""
+    steps: dict[str, list[str]] = {}
+    for step, messages in told.items():
+        for message in messages:
+            if not any(message in known for known in before):
+                steps.setdefault(message, []).append(step)
+    return [(message, ", ".join(by)) for message, by in steps.items()]
 
 
 def failed_section(name: str, failures: Sequence[Failure]) -> Section:

@@ -76,7 +76,9 @@ class ScanPlan:
     reference : Region or None
         Reference region; None when the whole mask has to do.
     warnings : tuple of str
-        What the user should know before the run.
+        What the user should know before the run, and the reader of its results.
+    remarks : tuple of str
+        What the user should know as well; the report finds it in the results themselves.
     """
 
     scan: Scan
@@ -85,6 +87,7 @@ class ScanPlan:
     regions: tuple[Region, ...]
     reference: Region | None
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def node_name(self) -> str:
@@ -121,6 +124,7 @@ def plan_scan(
         regions = _regions(companions)
     axis = slab_axis(affine) if config.slab_axis is None else config.slab_axis
     warnings = [*warnings, *companions.notes]
+    remarks = []
     reference = next(
         (r for r in regions if r.name == config.reference and r.hemisphere == "both"), None
     )
@@ -131,7 +135,7 @@ def plan_scan(
                 f"--reference {config.reference}: {companions.labels} holds no such region; it "
                 f"has {known}"
             )
-        warnings.append(
+        remarks.append(
             f"no labels of {config.reference}: maps are relative to the mean of the brain mask, "
             "which changes with coverage"
         )
@@ -161,13 +165,13 @@ def plan_scan(
                 )
             slabs[coverage] = slab
             if slab.is_clipped:
-                warnings.append(
+                remarks.append(
                     f"coverage {coverage.label} %: {slab.actual_thickness:g} mm of the "
                     f"{slab.thickness:g} mm asked for lie in the image"
                 )
     x, y, z = voxel_size(affine).tolist()
     geometry = ScanGeometry(image.shape, (x, y, z), axis, centre or (0.0, 0.0, 0.0), slabs)
-    return ScanPlan(scan, companions, geometry, regions, reference, tuple(warnings))
+    return ScanPlan(scan, companions, geometry, regions, reference, tuple(warnings), tuple(remarks))
 
 
 def _regions(companions: Companions) -> tuple[Region, ...]:

@@ -141,6 +141,18 @@ def test_maps_of_other_settings_do_not_lose_their_fields(run, capsys):
     assert run("--coverage", "200", *options[2:], "--method", "tsvd", "--bgremove", "ismv")[0] == 0
 
 
+def test_a_mask_that_is_not_used_is_told_first(run, dataset):
+    mask = dataset / "derivatives/truth/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    image = nib.load(mask)
+    nib.save(image.slicer[:, :, 1:], mask)
+    _, out = run(*ONE_MAP)
+    page = (out / "index.html").read_text()
+    first = page[page.index("Look at this first") : page.index("</ul>", page.index("Look at this"))]
+    where = "derivatives/truth/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    assert f"brain mask: {where} is not used, as it is not on the grid of the scan" in first
+    assert str(dataset) not in page.replace(f"--bids {dataset}", "")
+
+
 def test_the_page_tells_what_the_run_warned_of(run):
     options = ["--coverage", "100", "--order", "T+B", "--method", "tv", "--no-progress"]
     unfinished = [*options, "--param", "tv.max_iterations=2"]
@@ -148,7 +160,8 @@ def test_the_page_tells_what_the_run_warned_of(run):
         # The second run takes the map from the first, and with it what was said of it.
         _, out = run(*unfinished)
         page = (out / "index.html").read_text()
-        assert "<code>tb_wf.cov100_wf.tv_wf.tv</code>: TV stopped after 2" in page
+        said = "TV stopped after 2 steps while χ still changed; raise max_iterations to go on"
+        assert f"{said} <small>(tb_wf.cov100_wf.tv_wf.tv)</small>" in page
     _, out = run(*options, "--reference", "mask")
     assert "TV stopped after 2" not in (out / "index.html").read_text()
 
