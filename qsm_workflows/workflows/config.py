@@ -14,6 +14,9 @@ TOTAL_FIELD = "total"
 DEFAULT_REFERENCE = "optic_radiation"
 """Region that susceptibility is relative to unless another is asked for."""
 
+DGM_EXTENT = 32.0
+"""Extent of the deep grey matter, in mm, unless it is given or measured."""
+
 _MOST_COVERAGES = 1000
 
 
@@ -147,7 +150,7 @@ class StudyConfig:
     background_removal: str = "resharp"
     resharp_preset: str = "study"
     reference: str = DEFAULT_REFERENCE
-    dgm_extent: float | None = 32.0
+    dgm_extent: float | None = DGM_EXTENT
     centre: tuple[float, float, float] | None = None
     slab_axis: int | None = None
     phase_sign: int | None = None
