@@ -102,7 +102,8 @@ class Section:
 
     Attributes
     ----------
-    title, status : str
+    title : str
+    status : {"complete", "partial", "failed", "left out"}
     failures : list of Failure
     warnings : list of str
         What a look at the results finds.
@@ -145,8 +146,9 @@ def scan_section(
     table : DataFrame or None
         Regional means of the scan.
     """
-    section = Section(_title(scan), failures=list(failures))
-    section.status = "failed" if not scan.maps else "partial" if failures else "complete"
+    section = failed_section(_title(scan), failures)
+    if scan.maps:
+        section.status = "partial" if failures else "complete"
     table = None
     if scan.table is not None:
         try:
@@ -176,9 +178,10 @@ def _by_message(told: Mapping[str, Sequence[str]], before: Sequence[str]) -> lis
     return [(message, ", ".join(by)) for message, by in steps.items()]
 
 
-def failed_section(name: str, failures: Sequence[Failure]) -> Section:
-    """Section of a scan that left nothing behind."""
-    return Section(name.replace("_", " "), status="failed", failures=list(failures))
+def failed_section(title: str, failures: Sequence[Failure]) -> Section:
+    """Section of a scan that left no map behind: ``failed``, or ``left out`` before the run."""
+    tried = not failures or any(failure.step for failure in failures)
+    return Section(title, "failed" if tried else "left out", list(failures))
 
 
 def group_section(summary: pd.DataFrame, tables: pd.DataFrame, root: Path) -> Section:

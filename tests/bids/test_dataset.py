@@ -158,6 +158,7 @@ def test_tables_state_missing_values_as_bids_does_and_have_a_dictionary(tmp_path
     assert path.read_text() == "region\tmean\nOR\tn/a\n"
     dictionary = json.loads((tmp_path / "new" / "a_stats.json").read_text())
     assert dictionary["mean"]["Units"] == "ppm"
+    assert "inf: the whole image" in dictionary["coverage_percent"]["Description"]
 
 
 def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
