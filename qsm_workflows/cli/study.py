@@ -305,7 +305,7 @@ def _show_plan(
         print(f"from the total field, so without B+T: {', '.join(total)}")
     print(
         f"{estimate.n_maps} maps by {', '.join(config.methods)}; {n_nodes} nodes, "
-        f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} cores, "
+        f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} idle cores, "
         f"largest node {estimate.memory_gb:.1f} GB"
     )
 
