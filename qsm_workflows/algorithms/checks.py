@@ -1,10 +1,13 @@
-"""Checks of parameters that methods share, for before long work."""
+"""Checks that methods share: of parameters, before long work, and of results, after it."""
 
+import logging
 import math
 
 import numpy as np
 
 from .geometry import FloatArray
+
+_logger = logging.getLogger(__name__)
 
 
 def check_positive(**values: float) -> None:
@@ -55,6 +58,16 @@ def check_levels(regularisation: float, strong_regularisation: float) -> None:
             "strong_regularisation must be larger than regularisation, "
             f"not {strong_regularisation} with {regularisation}"
         )
+
+
+def report_unsettled(method: str, steps: int, parameter: str) -> None:
+    """Log that a method ended by its number of steps; `parameter` is what holds that number."""
+    _logger.warning(
+        "%s stopped after %d steps while χ still changed; raise %s to go on",
+        method,
+        steps,
+        parameter,
+    )
 
 
 def check_finite(result: FloatArray) -> FloatArray:

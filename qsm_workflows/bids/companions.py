@@ -126,7 +126,7 @@ class _Search:
             try:
                 tables[path] = _read_table_of(path)
             except ValueError as error:
-                self.notes.append(f"label image: left {path}: {error}")
+                self.notes.append(f"label image: {path} is not used: {error}")
         self._note_choice("label image", list(tables))
         return next(iter(tables.items()), (None, ()))
 
@@ -137,7 +137,7 @@ class _Search:
         found = [path for path in of_scan if _same_grid(path, self._scan.images[0])]
         if of_scan and not found:
             left = ", ".join(str(path) for path in of_scan)
-            self.notes.append(f"{what}: left {left}: not on the grid of the scan")
+            self.notes.append(f"{what}: {left} is not used, as it is not on the grid of the scan")
         return sorted(found, key=lambda path: -(ranks[path] or 0))
 
     def _rank(self, path: Path, suffix: str, description: str | None) -> int | None:

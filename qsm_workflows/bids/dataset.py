@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from qsm_workflows import __version__
 
@@ -20,9 +21,10 @@ _README = """\
 Written by qsm-wf. Susceptibility and fields are in ppm, positive where paramagnetic.
 
 - `index.html`: the results of all scans on one page
-- `sub-*/anat/*_rec-<method>_desc-<order><coverage>_Chimap.nii.gz`: susceptibility
-- `sub-*/fmap/*_fieldmap.nii.gz`: total and local fields
-- `sub-*/anat/*_desc-regions_stats.tsv`: means of regions; `group_desc-regions_stats.tsv`: of all
+- `sub-*/[ses-*/]anat/*_rec-<method>_desc-<order><coverage>_Chimap.nii.gz`: susceptibility
+- `sub-*/[ses-*/]fmap/*_fieldmap.nii.gz`: total and local fields
+- `sub-*/[ses-*/]anat/*_desc-regions_stats.tsv`: means of regions; of all scans in
+  `group_desc-regions_stats.tsv`
 
 `B+T100` is a slab of 100 % of the deep-grey extent whose background was removed on the whole
 head before truncation; `T+B100` was truncated first. JSON files beside the images and tables
@@ -44,7 +46,7 @@ def write_dataset(provenance: Provenance) -> None:
         raise ValueError(
             f"the output folder {provenance.out_dir} is the raw dataset; choose another"
         )
-    raw = Path(os.path.relpath(provenance.bids_dir, provenance.out_dir)).as_posix()
+    raw = quote(Path(os.path.relpath(provenance.bids_dir, provenance.out_dir)).as_posix())
     _refuse_foreign(provenance.out_dir)
     _refuse_other_source(provenance)
     write_json(
@@ -91,7 +93,7 @@ def _refuse_other_source(provenance: Provenance) -> None:
     if not is_own_output(provenance.out_dir):
         return
     links = read_json(Derivatives(provenance.out_dir).description).get("DatasetLinks", {})
-    earlier = provenance.out_dir / links.get("raw", "")
+    earlier = provenance.out_dir / unquote(links.get("raw", ""))
     if "raw" in links and earlier.is_dir() and not earlier.samefile(provenance.bids_dir):
         raise ValueError(
             f"{provenance.out_dir} holds the maps of another dataset, {earlier.resolve()}; choose "

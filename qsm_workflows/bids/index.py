@@ -1,5 +1,6 @@
 """What a raw dataset holds that can be processed, and why the rest cannot."""
 
+import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Index:
         What can be processed, by subject, session, acquisition and run.
     refused : list of Refusal
         Gradient echo images that cannot be processed, filters that match nothing, and
-        participants without a gradient echo image, with the images that were seen.
+        participants without a gradient echo image, with the images that were seen, or without
+        a folder.
     """
 
     scans: list[Scan] = field(default_factory=list)
@@ -119,6 +121,8 @@ def index_dataset(
         Refusal(path, f"cannot be read as JSON: {error}", "Correct the sidecar")
         for path, error in sorted(sidecars.broken.items())
     ]
+    if participants is None:
+        refused += _without_folder(root / "participants.tsv", subjects)
     refused += [
         _no_gradient_echo(root / subject, names)
         for subject, names in others.items()
@@ -203,6 +207,26 @@ def _subjects(root: Path) -> list[str]:
             "give the root of a BIDS dataset"
         )
     return subjects
+
+
+def _without_folder(table: Path, subjects: Sequence[str]) -> list[Refusal]:
+    """Participants of the dataset's table who have no folder."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    listed = {(row.get("participant_id") or "").removeprefix("sub-") for row in rows} - {""}
+    absent = [f"sub-{label}" for label in sorted(listed.difference(subjects))]
+    if not absent:
+        return []
+    return [
+        Refusal(
+            table,
+            f"it names {', '.join(absent)}, of whom there is no folder",
+            "Add the data, or take them out of the table",
+            is_fault=False,
+        )
+    ]
 
 
 def _misplaced(path: Path, folder: str) -> Refusal:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from .scan import Scan, check_label
 
+BEFORE_THE_RUN = "before the run"
+"""Stands for the step of what was known of a scan before it was processed."""
+
 
 def branch_label(order: str, coverage: float) -> str:
     """Label of one order of processing at one coverage.
@@ -116,7 +119,7 @@ class Derivatives:
         return self.logs / f"{scan.prefix}.log"
 
     def warnings(self, prefix: str) -> Path:
-        """What runs warned of a scan, by its name; for the report."""
+        """What runs warned of a scan, by its name: lists by step, and `BEFORE_THE_RUN`."""
         return self.logs / f"{prefix}_warnings.json"
 
     def figures(self, scan: Scan) -> Path:

@@ -28,7 +28,12 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.file}: {self.what}. {self.remedy}."
+        return f"{self.severity}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """File, fault and remedy in sentences."""
+        return f"{self.file}: {_sentence(self.what)} {_sentence(self.remedy)}"
 
 
 class Problems:
@@ -57,3 +62,7 @@ class Problems:
     def warning(self, file: Path, what: str, remedy: str) -> None:
         """Add a loss that the user should know of."""
         self.problems.append(Problem("warning", file, what, remedy))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."

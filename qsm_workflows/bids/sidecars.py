@@ -242,7 +242,10 @@ def regions_dictionary() -> dict[str, Any]:
         "run": "Run, without run-",
         "acquisition": "Acquisition, without acq-",
         "order": {"Description": "Order of the steps", "Levels": dict(_ORDERS)},
-        "coverage_percent": ("Slab thickness as a share of the deep-grey extent", "%"),
+        "coverage_percent": (
+            "Slab thickness as a share of the deep-grey extent; inf: the whole image",
+            "%",
+        ),
         "coverage_mm": ("Slab thickness asked for", "mm"),
         "method": "Dipole inversion; one that takes the total field has T+B and full alone",
         "region": "Structure; abbreviations: GP pallidum, PU putamen, CN caudate, TH thalamus, "

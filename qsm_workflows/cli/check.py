@@ -47,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
         for refusal in index.refused
     ]
     scans = [_examine(scan, args) for scan in index.scans]
-    sound = bool(scans) and not refused and all(scan["ok"] for scan in scans)
+    faulty = any(refusal.is_fault for refusal in index.refused)
+    sound = bool(scans) and not faulty and all(scan["ok"] for scan in scans)
     report = {"dataset": str(args.bids), "ok": sound, "scans": scans, "refused": refused}
     print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _format(report))
     return 0 if sound else 1

@@ -276,7 +276,9 @@ def _add_execution_options(group) -> None:
         "--dry-run", action="store_true", help="show what would be done, with time and memory"
     )
     group.add_argument(
-        "--write-graph", action="store_true", help="draw the graph of each step in the work folder"
+        "--write-graph",
+        action="store_true",
+        help="draw the graph of each step in the work folder; needs Graphviz (dot)",
     )
     group.add_argument(
         "--reports-only", action="store_true", help="only make the page and group table again"

@@ -285,7 +285,7 @@ def _prepare(
 
 def _show_warnings(preparation: Preparation) -> None:
     for plan in preparation.plans:
-        for warning in plan.warnings:
+        for warning in (*plan.warnings, *plan.remarks):
             print(f"{plan.scan.prefix}: {warning}", file=sys.stderr)
     for failure in preparation.failures:
         print(f"{failure.scan.prefix} is left out: {failure.reason}", file=sys.stderr)
@@ -305,7 +305,7 @@ def _show_plan(
         print(f"from the total field, so without B+T: {', '.join(total)}")
     print(
         f"{estimate.n_maps} maps by {', '.join(config.methods)}; {n_nodes} nodes, "
-        f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} cores, "
+        f"about {ceil(estimate.seconds / n_procs / 60)} min on {n_procs} idle cores, "
         f"largest node {estimate.memory_gb:.1f} GB"
     )
 

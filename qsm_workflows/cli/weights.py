@@ -9,7 +9,6 @@ from typing import Any
 
 from qsm_workflows.networks.methods import (
     NETWORK_METHODS,
-    find_method,
     method_key,
     named_weights,
 )
@@ -123,7 +122,7 @@ def _add(args: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(args.file, args.method)
     if args.file.suffix not in SUFFIXES:
         raise ValueError(f"{args.file} must end in {', '.join(SUFFIXES)}")
-    target = user_folder() / f"{find_method(args.method).installed}{args.file.suffix}"
+    target = user_folder() / f"{NETWORK_METHODS[args.method].installed}{args.file.suffix}"
     if target.resolve() == args.file.resolve():
         raise ValueError(f"{target} is installed already")
     write_whole(target, lambda partial: shutil.copyfile(args.file, partial))

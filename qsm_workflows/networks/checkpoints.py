@@ -21,7 +21,7 @@ from .deepqsm import DeepQSM
 from .ir2qsm import IR2QSM
 from .lite import LiteIR2QSM, LiteLPCNN, LiteQSM, LiteUNet
 from .lpcnn import LPCNN
-from .methods import find_method
+from .methods import NETWORK_METHODS
 from .unet import UNet
 from .xqsm import XQSM
 
@@ -210,7 +210,7 @@ def _our_name(name: str, translations: Sequence[tuple[str, str]]) -> str:
 
 
 def _check_method(path: Path, method: str, architecture: str, metadata: Mapping[str, str]) -> None:
-    wanted = find_method(method)
+    wanted = NETWORK_METHODS[method]
     if architecture not in wanted.architectures:
         raise ValueError(
             f"{path} holds a network of architecture {architecture}, but {method} needs "

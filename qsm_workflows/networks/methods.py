@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qsm_workflows.spelling import Named
+
 from .weights import find_weights, installed_weights, read_metadata, user_folder
 
 
@@ -46,20 +48,23 @@ class NetworkMethod:
             raise ValueError(f"{path} was trained in the mode {mode}, not for {self.name}")
 
 
-NETWORK_METHODS: Mapping[str, NetworkMethod] = {
-    method.name: method
-    for method in (
-        NetworkMethod("xqsm", "xqsm", "xqsm", ("xqsm", "lite")),
-        NetworkMethod(
-            "xqsmindividual", "xqsm-individual", "xqsm", ("xqsm", "lite"), mode="individual"
-        ),
-        NetworkMethod("xqsmcropped", "xqsm-cropped", "xqsm", ("xqsm", "lite"), mode="cropped"),
-        NetworkMethod("deepqsm", "deepqsm", "deepqsm", ("unet", "deepqsm", "lite")),
-        NetworkMethod("unet", "unet", "unet", ("unet", "lite-unet")),
-        NetworkMethod("ir2qsm", "ir2qsm", "ir2qsm", ("ir2qsm", "lite-ir2qsm")),
-        NetworkMethod("lpcnn", "lpcnn", "lpcnn", ("lpcnn", "lite-lpcnn")),
-    )
-}
+NETWORK_METHODS: Mapping[str, NetworkMethod] = Named(
+    "network method",
+    {
+        method.name: method
+        for method in (
+            NetworkMethod("xqsm", "xqsm", "xqsm", ("xqsm", "lite")),
+            NetworkMethod(
+                "xqsmindividual", "xqsm-individual", "xqsm", ("xqsm", "lite"), mode="individual"
+            ),
+            NetworkMethod("xqsmcropped", "xqsm-cropped", "xqsm", ("xqsm", "lite"), mode="cropped"),
+            NetworkMethod("deepqsm", "deepqsm", "deepqsm", ("unet", "deepqsm", "lite")),
+            NetworkMethod("unet", "unet", "unet", ("unet", "lite-unet")),
+            NetworkMethod("ir2qsm", "ir2qsm", "ir2qsm", ("ir2qsm", "lite-ir2qsm")),
+            NetworkMethod("lpcnn", "lpcnn", "lpcnn", ("lpcnn", "lite-lpcnn")),
+        )
+    },
+)
 """Every inversion by a network; ``xqsm`` is for weights trained elsewhere."""
 
 
@@ -76,22 +81,6 @@ def method_key(name: str) -> str:
     ('xqsmindividual', 'xqsmcropped', 'ilsqr')
     """
     return re.sub(r"[-_\s]", "", name.lower())
-
-
-def find_method(name: str) -> NetworkMethod:
-    """Look up an inversion by a network.
-
-    Raises
-    ------
-    ValueError
-        If there is none of this name.
-    """
-    try:
-        return NETWORK_METHODS[name]
-    except KeyError:
-        raise ValueError(
-            f"unknown network method {name!r}; there are {', '.join(NETWORK_METHODS)}"
-        ) from None
 
 
 def resampling_warning(voxel_size: ArrayLike, trained_voxel_size: float = 1.0) -> str | None:
@@ -115,7 +104,7 @@ def resampling_warning(voxel_size: ArrayLike, trained_voxel_size: float = 1.0) -
 
 def check_trained(name: str, path: Path) -> None:
     """Refuse a file that says it was trained for something else, without loading it."""
-    find_method(name).check_metadata(path, read_metadata(path))
+    NETWORK_METHODS[name].check_metadata(path, read_metadata(path))
 
 
 def find_installed(name: str) -> Path:
@@ -126,7 +115,7 @@ def find_installed(name: str) -> Path:
     ValueError
         If there are none; the message says how to get them.
     """
-    method = find_method(name)
+    method = NETWORK_METHODS[name]
     path = find_weights(method.installed)
     if path is None:
         raise ValueError(

@@ -128,8 +128,13 @@ def regional_table(table: pd.DataFrame) -> Table | None:
     both = table[table["hemisphere"] == "both"]
     if both.empty:
         return None
-    comparison = "truth" if both[ERROR_COLUMNS["truth"]].notna().any() else "full"
     coverages = sorted(both["coverage_percent"].unique())
+    comparison = None
+    if both[ERROR_COLUMNS["truth"]].notna().any():
+        comparison = "truth"
+    elif len(coverages) > 1:
+        # A coverage alone is the largest itself.
+        comparison = "full"
     # The whole image has no order: its column is the same for B+T and T+B.
     orders = sort_orders(set(both["order"]) - {"full"}) or ["full"]
     groups = []
@@ -143,10 +148,10 @@ def regional_table(table: pd.DataFrame) -> Table | None:
             Group(region_name(region), _method_rows(cells, orders, coverages, rows["method"]))
         )
     spread = "mean ± standard deviation over subjects" if "mean_sd" in table else "mean"
+    errors = f"; in brackets the error against {_COMPARISONS[comparison]}" if comparison else ""
     return Table(
         "Regional susceptibility (ppm)",
-        f"Of both sides, relative to the reference region: {spread}; in brackets the error "
-        f"against {_COMPARISONS[comparison]}.",
+        f"Of both sides, relative to the reference region: {spread}{errors}.",
         ("Method", *(f"{coverage_name(coverage)}" for coverage in coverages)),
         tuple(groups),
         is_long=True,
@@ -183,13 +188,13 @@ def _method_rows(
     )
 
 
-def _mean_cell(row: pd.Series, comparison: str) -> Cell:
+def _mean_cell(row: pd.Series, comparison: str | None) -> Cell:
     if math.isnan(row["mean"]):
         return Cell(UNKNOWN)
     value = _signed(f"{row['mean']:.3f}")
     if not math.isnan(row.get("mean_sd", math.nan)):
         value += f" ± {row['mean_sd']:.3f}"
-    error = row[ERROR_COLUMNS[comparison]]
+    error = row[ERROR_COLUMNS[comparison]] if comparison else math.nan
     return Cell(value, "" if math.isnan(error) else _signed(f"{error:+.1f} %"))
 
 

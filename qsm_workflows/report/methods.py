@@ -254,10 +254,16 @@ def _inversion(maps: Sequence[ChiMap], cite: _Citations) -> str:
 def _reference(maps: Iterable[ChiMap]) -> str:
     found = [chi.sidecar.get("Reference") for chi in maps]
     regions = sorted({str(r["region"]) for r in found if isinstance(r, Mapping) and "region" in r})
-    names = ["brain mask" if region == "mask" else region_name(region) for region in regions]
-    if not names:
+    names = [region_name(region) for region in regions if region != "mask"]
+    if not regions:
         return ""
-    return f"Susceptibility is stated relative to the mean of the {listing(names)}."
+    if not names:
+        mean = "brain mask"
+    elif len(names) == len(regions):
+        mean = listing(names)
+    else:
+        mean = f"{listing(names)}, or of the brain mask where there were no labels of it"
+    return f"Susceptibility is stated relative to the mean of the {mean}."
 
 
 def _preset(maps: Iterable[ChiMap]) -> str:

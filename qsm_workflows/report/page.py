@@ -1,5 +1,6 @@
 """One page a run: figures, tables, warnings, methods and where everything came from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,10 @@ def write_report(out_dir: Path | str, *, failures: Sequence[Failure] = ()) -> Pa
             tables.append(table)
     known = {scan.prefix for scan in scans}
     lost = dict.fromkeys(failure.scan for failure in failures if failure.scan not in known)
-    sections += [failed_section(name, [f for f in failures if f.scan == name]) for name in lost]
+    sections += [
+        failed_section(name.replace("_", " "), [f for f in failures if f.scan == name])
+        for name in lost
+    ]
     everything = concatenate(tables)
     if tables:
         write_table(names.group_table, everything, regions_dictionary())
@@ -83,7 +87,7 @@ def write_report(out_dir: Path | str, *, failures: Sequence[Failure] = ()) -> Pa
         names.report,
         _render(
             title=str(read_json(names.description).get("Name") or "Susceptibility maps"),
-            overview=_overview(scans),
+            overview=_overview(scans, sections),
             group=group,
             sections=sections,
             methods=methods_text(scans),
@@ -123,20 +127,29 @@ def _render(
     )
 
 
-def _overview(scans: Sequence[ScanOutputs]) -> list[tuple[str, str]]:
+def _overview(scans: Sequence[ScanOutputs], sections: Sequence[Section]) -> list[tuple[str, str]]:
     """What the run holds, in a few numbers and words."""
     maps = [chi for scan in scans for chi in scan.maps]
     coverages = sorted({chi.coverage for chi in maps})
     orders = sort_orders({chi.order for chi in maps} - {"full"})
     entries = [
-        ("Subjects", str(len({scan.subject for scan in scans}))),
-        ("Scans", str(len(scans))),
+        ("Subjects", str(len({scan.subject for scan in scans if scan.maps}))),
+        ("Scans", _scan_count(sections)),
         ("Maps", str(len(maps))),
         ("Methods", ", ".join(method_name(m) for m in sort_methods(chi.method for chi in maps))),
         ("Orders", ", ".join(orders)),
         ("Coverage", ", ".join(coverage_name(coverage) for coverage in coverages)),
     ]
     return [(name, value) for name, value in entries if value]
+
+
+def _scan_count(sections: Sequence[Section]) -> str:
+    """How many scans have maps, and why others have none."""
+    counts = Counter(section.status for section in sections)
+    lost = {status: counts[status] for status in ("left out", "failed") if counts[status]}
+    done = len(sections) - sum(lost.values())
+    reasons = "".join(f", {count} {status}" for status, count in lost.items())
+    return f"{done} of {len(sections)}{reasons}" if lost else str(done)
 
 
 def _provenance(scans: Sequence[ScanOutputs]) -> Origin:

@@ -1,7 +1,7 @@
 """What the page shows of one scan or of the group: figures with words, tables, warnings."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 from nibabel.filebasedimages import ImageFileError
 
-from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.names import BEFORE_THE_RUN, Derivatives
 from qsm_workflows.bids.sidecars import read_json
 
 from .checks import scan_warnings
@@ -102,7 +102,8 @@ class Section:
 
     Attributes
     ----------
-    title, status : str
+    title : str
+    status : {"complete", "partial", "failed", "left out"}
     failures : list of Failure
     warnings : list of str
         What a look at the results finds.
@@ -111,7 +112,7 @@ class Section:
     table_source : str
         Address of the table with all numbers.
     messages : list of (str, str)
-        Steps and what they warned of while they ran.
+        What steps warned of while they ran, and which steps.
     """
 
     title: str
@@ -145,8 +146,9 @@ def scan_section(
     table : DataFrame or None
         Regional means of the scan.
     """
-    section = Section(_title(scan), failures=list(failures))
-    section.status = "failed" if not scan.maps else "partial" if failures else "complete"
+    section = failed_section(_title(scan), failures)
+    if scan.maps:
+        section.status = "partial" if failures else "complete"
     table = None
     if scan.table is not None:
         try:
@@ -155,11 +157,10 @@ def scan_section(
             section.warnings.append(f"The regional table cannot be read: {error}")
         section.table_source = _address(scan.table, root)
     section.warnings += scan_warnings(scan, table)
-    section.messages = [
-        (step, message)
-        for step, told in read_json(Derivatives(root).warnings(scan.prefix)).items()
-        for message in told
-    ]
+    told = read_json(Derivatives(root).warnings(scan.prefix))
+    before = told.pop(BEFORE_THE_RUN, [])
+    section.warnings += before
+    section.messages = _by_message(told, before)
     folder = root / f"sub-{scan.subject}" / "figures"
     _draw_images(section, scan, folder, root)
     if table is not None:
@@ -167,9 +168,20 @@ def scan_section(
     return section, table
 
 
-def failed_section(name: str, failures: Sequence[Failure]) -> Section:
-    """Section of a scan that left nothing behind."""
-    return Section(name.replace("_", " "), status="failed", failures=list(failures))
+def _by_message(told: Mapping[str, Sequence[str]], before: Sequence[str]) -> list[tuple[str, str]]:
+    """Each message once, with the steps that gave it; those known before left out."""
+    steps: dict[str, list[str]] = {}
+    for step, messages in told.items():
+        for message in messages:
+            if not any(message in known for known in before):
+                steps.setdefault(message, []).append(step)
+    return [(message, ", ".join(by)) for message, by in steps.items()]
+
+
+def failed_section(title: str, failures: Sequence[Failure]) -> Section:
+    """Section of a scan that left no map behind: ``failed``, or ``left out`` before the run."""
+    tried = not failures or any(failure.step for failure in failures)
+    return Section(title, "failed" if tried else "left out", list(failures))
 
 
 def group_section(summary: pd.DataFrame, tables: pd.DataFrame, root: Path) -> Section:

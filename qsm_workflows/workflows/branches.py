@@ -13,7 +13,7 @@ from qsm_workflows.interfaces.coverage import Truncate
 
 from .config import Coverage, StudyConfig
 from .inversion import init_inversion_wf
-from .methods import BACKGROUND_REMOVALS, METHODS, node_parameters
+from .methods import BACKGROUND_REMOVALS, METHODS, check_parameters, node_parameters
 from .plan import ScanGeometry
 from .resources import memory_gb, padded_voxels
 
@@ -53,6 +53,11 @@ def init_coverage_wf(
     name : str
         Name of the workflow.
 
+    Raises
+    ------
+    ValueError
+        If a method, a step or a parameter is not known, or a value cannot be.
+
     Inputs
     ------
     field
@@ -80,6 +85,7 @@ def init_coverage_wf(
     reference_mean_<method>
         What was subtracted, in ppm.
     """
+    check_parameters(config.parameters)
     workflow = pe.Workflow(name=name)
     inputnode = pe.Node(niu.IdentityInterface(fields=list(INPUTS)), name="inputnode")
     outputnode = pe.Node(
@@ -148,6 +154,11 @@ def init_bt_wf(
         Values of the reference region in the label image.
     name : str
         Name of the workflow.
+
+    Raises
+    ------
+    ValueError
+        If a method, a step or a parameter is not known, or a value cannot be.
 
     Inputs
     ------
@@ -223,6 +234,11 @@ def init_tb_wf(
         Values of the reference region in the label image.
     name : str
         Name of the workflow.
+
+    Raises
+    ------
+    ValueError
+        If a method, a step or a parameter is not known, or a value cannot be.
 
     Inputs
     ------

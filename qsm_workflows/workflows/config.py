@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qsm_workflows.spelling import unknown
+
 ORDERS = ("B+T", "T+B")
 """Background removal before truncation (ideal) and after it (what a scanner gives)."""
 
@@ -13,6 +15,9 @@ TOTAL_FIELD = "total"
 
 DEFAULT_REFERENCE = "optic_radiation"
 """Region that susceptibility is relative to unless another is asked for."""
+
+DGM_EXTENT = 32.0
+"""Extent of the deep grey matter, in mm, unless it is given or measured."""
 
 _MOST_COVERAGES = 1000
 
@@ -135,11 +140,17 @@ class StudyConfig:
         Torch device of the iterative methods and networks.
     num_threads : int
         Threads of each node.
+
+    Raises
+    ------
+    ValueError
+        If it asks for nothing, or for an order that there is not. Other names are looked up
+        where graphs are built: help, which needs the orders, must not load Nipype for them.
     """
 
     coverages: tuple[Coverage, ...]
     orders: tuple[str, ...] = ORDERS
-    methods: tuple[str, ...] = ()
+    methods: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     unwrapping: str = "romeo"
@@ -147,10 +158,18 @@ class StudyConfig:
     background_removal: str = "resharp"
     resharp_preset: str = "study"
     reference: str = DEFAULT_REFERENCE
-    dgm_extent: float | None = 32.0
+    dgm_extent: float | None = DGM_EXTENT
     centre: tuple[float, float, float] | None = None
     slab_axis: int | None = None
     phase_sign: int | None = None
     mask_method: str = "bet"
     device: str = "cpu"
     num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("coverages", "orders", "methods"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: a study needs at least one")
+        for order in self.orders:
+            if order not in ORDERS:
+                raise unknown("order", order, ORDERS)

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from traceback import format_exception
 from typing import Any
 
@@ -209,8 +210,17 @@ def _peak_memory_gb() -> float | None:
 
 
 def _start_worker(cwd: str, log_file: Path) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     process_initializer(cwd)
     _log_to(log_file)
+
+
+def _end_with_parent() -> None:
+    """A run that is killed cannot end its workers, which would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _log_to(log_file: Path) -> logging.Handler:

@@ -46,6 +46,11 @@ def init_inversion_wf(
     name : str
         Name of the workflow.
 
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+
     Inputs
     ------
     field

@@ -40,7 +40,7 @@ from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 from qsm_workflows.interfaces.unwrapping import UnwrapBestPath, UnwrapLaplacian, UnwrapROMEO
 from qsm_workflows.networks.costs import PROCESS_GB, network_cost
 from qsm_workflows.networks.weights import read_metadata
-from qsm_workflows.spelling import suggestion
+from qsm_workflows.spelling import Named, suggestion
 
 from .resources import padded_voxels
 
@@ -108,37 +108,40 @@ def _costly(method: Method, architecture: str, width: int | None = None) -> Meth
     return replace(method, volumes=volumes, seconds=cost.cpu_seconds)
 
 
-METHODS: Mapping[str, Method] = {
-    method.name: method
-    for method in (
-        Method("tkd", TKD, 4, 0.05),
-        Method("tsvd", TSVD, 4, 0.05, by_default=False),
-        Method("l2", L2, 4, 0.05, by_default=False),
-        Method("ilsqr", ILSQR, 17, 1.4),
-        Method("medi", MEDI, 18, 0.9, uses_magnitude=True),
-        Method("tv", TV, 13, 1.0, by_default=False),
-        Method("rts", RTS, 9, 0.4, by_default=False),
-        Method("ndi", NDI, 9, 0.7, by_default=False),
-        Method("star", STAR, 14, 1.8, by_default=False),
-        Method("lnqsm", LNQSM, 18, 8.5, takes_total_field=True, by_default=False),
-        Method(
-            "tfi",
-            TotalFieldMEDI,
-            20,
-            6.0,
-            uses_magnitude=True,
-            takes_total_field=True,
-            by_default=False,
-        ),
-        _network("xqsmindividual", XQSMIndividual, "xqsm", by_default=True),
-        _network("xqsmcropped", XQSMCropped, "xqsm", by_default=True),
-        _network("deepqsm", DeepQSM, "unet", by_default=True),
-        _network("xqsm", XQSM, "xqsm"),
-        _network("unet", UNet, "unet"),
-        _network("ir2qsm", IR2QSM, "ir2qsm"),
-        _network("lpcnn", LPCNN, "lpcnn"),
-    )
-}
+METHODS: Mapping[str, Method] = Named(
+    "method",
+    {
+        method.name: method
+        for method in (
+            Method("tkd", TKD, 4, 0.05),
+            Method("tsvd", TSVD, 4, 0.05, by_default=False),
+            Method("l2", L2, 4, 0.05, by_default=False),
+            Method("ilsqr", ILSQR, 17, 1.4),
+            Method("medi", MEDI, 18, 0.9, uses_magnitude=True),
+            Method("tv", TV, 13, 1.0, by_default=False),
+            Method("rts", RTS, 9, 0.4, by_default=False),
+            Method("ndi", NDI, 9, 0.7, by_default=False),
+            Method("star", STAR, 14, 1.8, by_default=False),
+            Method("lnqsm", LNQSM, 18, 8.5, takes_total_field=True, by_default=False),
+            Method(
+                "tfi",
+                TotalFieldMEDI,
+                20,
+                6.0,
+                uses_magnitude=True,
+                takes_total_field=True,
+                by_default=False,
+            ),
+            _network("xqsmindividual", XQSMIndividual, "xqsm", by_default=True),
+            _network("xqsmcropped", XQSMCropped, "xqsm", by_default=True),
+            _network("deepqsm", DeepQSM, "unet", by_default=True),
+            _network("xqsm", XQSM, "xqsm"),
+            _network("unet", UNet, "unet"),
+            _network("ir2qsm", IR2QSM, "ir2qsm"),
+            _network("lpcnn", LPCNN, "lpcnn"),
+        )
+    },
+)
 """Every inversion, in the order of reports; networks at their full published width.
 
 Networks that are not taken by default are where there are weights of them."""
@@ -174,30 +177,39 @@ class BackgroundRemoval:
     seconds: float
 
 
-BACKGROUND_REMOVALS: Mapping[str, BackgroundRemoval] = {
-    removal.name: removal
-    for removal in (
-        BackgroundRemoval("resharp", "RESHARP", RESHARP, 8, 0.5),
-        BackgroundRemoval("sharp", "SHARP", SHARP, 12, 0.2),
-        BackgroundRemoval("vsharp", "V-SHARP", VSHARP, 12, 0.5),
-        BackgroundRemoval("ismv", "iSMV", ISMV, 12, 0.3),
-        BackgroundRemoval("pdf", "PDF", PDF, 14, 2.0),
-        BackgroundRemoval("lbv", "LBV", LBV, 16, 0.5),
-    )
-}
+BACKGROUND_REMOVALS: Mapping[str, BackgroundRemoval] = Named(
+    "background removal",
+    {
+        removal.name: removal
+        for removal in (
+            BackgroundRemoval("resharp", "RESHARP", RESHARP, 8, 0.5),
+            BackgroundRemoval("sharp", "SHARP", SHARP, 12, 0.2),
+            BackgroundRemoval("vsharp", "V-SHARP", VSHARP, 12, 0.5),
+            BackgroundRemoval("ismv", "iSMV", ISMV, 12, 0.3),
+            BackgroundRemoval("pdf", "PDF", PDF, 14, 2.0),
+            BackgroundRemoval("lbv", "LBV", LBV, 16, 0.5),
+        )
+    },
+)
 
-MASK_METHODS: Mapping[str, type[SimpleInterface]] = {
-    "bet": BETMask,
-    "deepbet": DeepBetMask,
-    "phase": PhaseMask,
-}
+MASK_METHODS: Mapping[str, type[SimpleInterface]] = Named(
+    "mask method",
+    {
+        "bet": BETMask,
+        "deepbet": DeepBetMask,
+        "phase": PhaseMask,
+    },
+)
 """How a brain mask may be made."""
 
-UNWRAPPINGS: Mapping[str, type[SimpleInterface]] = {
-    "romeo": UnwrapROMEO,
-    "bestpath": UnwrapBestPath,
-    "laplacian": UnwrapLaplacian,
-}
+UNWRAPPINGS: Mapping[str, type[SimpleInterface]] = Named(
+    "unwrapping",
+    {
+        "romeo": UnwrapROMEO,
+        "bestpath": UnwrapBestPath,
+        "laplacian": UnwrapLaplacian,
+    },
+)
 """Every unwrapping. ROMEO, the default, left a tenth of best-path's wrong turns on simulated
 heads and takes less time (``benchmarks/unwrapping.py``)."""
 

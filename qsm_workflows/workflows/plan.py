@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +15,7 @@ from qsm_workflows.bids.index import Scan
 from qsm_workflows.bids.reading import THINNEST
 from qsm_workflows.networks.methods import resampling_warning
 
-from .config import DEFAULT_REFERENCE, Coverage, StudyConfig
+from .config import DEFAULT_REFERENCE, DGM_EXTENT, Coverage, StudyConfig
 from .methods import METHODS
 
 DEEP_GREY = ("caudate", "pallidum", "putamen")
@@ -44,6 +45,55 @@ class ScanGeometry:
     axis: int
     centre: tuple[float, float, float]
     slabs: Mapping[Coverage, Slab]
+
+    @classmethod
+    def of_image(
+        cls,
+        path: Path | str,
+        coverages: Sequence[Coverage],
+        centre: tuple[float, float, float],
+        dgm_extent: float = DGM_EXTENT,
+        axis: int | None = None,
+    ) -> "ScanGeometry":
+        """Place the slabs of coverages in an image.
+
+        Parameters
+        ----------
+        path : Path or str
+            Any image of the scan; its grid is read, not its voxels.
+        coverages : sequence of Coverage
+            As :func:`qsm_workflows.workflows.config.parse_coverages` gives them.
+        centre : tuple of float
+            World position, in mm, that the slabs are centred on, such as that of the globus
+            pallidus.
+        dgm_extent : float
+            Extent of the deep grey matter, in mm, that is 100 %.
+        axis : int, optional
+            Voxel axis across the slabs; by default the one nearest to inferior–superior.
+
+        Raises
+        ------
+        ValueError
+            If a slab lies outside the image or is too thin.
+        """
+        image = nib.load(path)
+        affine = np.asarray(image.affine, dtype=float)
+        if axis is None:
+            axis = slab_axis(affine)
+        slabs = {}
+        for coverage in coverages:
+            if coverage.is_full:
+                continue
+            thickness = coverage.percent / 100 * dgm_extent
+            slab = place_slab(image.shape, affine, centre, thickness, axis)
+            if slab.actual_thickness < THINNEST:
+                raise ValueError(
+                    f"coverage {coverage.label} % is a slab of {slab.actual_thickness:.3g} mm; "
+                    f"below {THINNEST:g} mm nothing is left to look at: choose a larger coverage"
+                )
+            slabs[coverage] = slab
+        x, y, z = voxel_size(affine).tolist()
+        return cls(image.shape, (x, y, z), axis, centre, slabs)
 
     def thickness(self, coverage: Coverage) -> float:
         """Thickness, in mm, that a coverage asks for."""
@@ -76,7 +126,9 @@ class ScanPlan:
     reference : Region or None
         Reference region; None when the whole mask has to do.
     warnings : tuple of str
-        What the user should know before the run.
+        What the user should know before the run, and the reader of its results.
+    remarks : tuple of str
+        What the user should know as well; the report finds it in the results themselves.
     """
 
     scan: Scan
@@ -85,6 +137,7 @@ class ScanPlan:
     regions: tuple[Region, ...]
     reference: Region | None
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def node_name(self) -> str:
@@ -121,6 +174,7 @@ def plan_scan(
         regions = _regions(companions)
     axis = slab_axis(affine) if config.slab_axis is None else config.slab_axis
     warnings = [*warnings, *companions.notes]
+    remarks = []
     reference = next(
         (r for r in regions if r.name == config.reference and r.hemisphere == "both"), None
     )
@@ -131,43 +185,34 @@ def plan_scan(
                 f"--reference {config.reference}: {companions.labels} holds no such region; it "
                 f"has {known}"
             )
-        warnings.append(
+        remarks.append(
             f"no labels of {config.reference}: maps are relative to the mean of the brain mask, "
             "which changes with coverage"
         )
     networks = [name for name in config.methods if METHODS[name].is_network]
     if networks and (warning := resampling_warning(voxel_size(affine))):
         warnings.append(f"{warning} ({', '.join(networks)})")
-    coverages = [coverage for coverage in config.coverages if not coverage.is_full]
-    slabs = {}
-    centre = config.centre
-    if coverages and centre is None:
-        centre, source = _centre(labels, regions, companions, image)
-        if source != "pallidum":
-            warnings.append(
-                f"no labels of the pallidum: slabs are centred on the {source}; "
-                "give --centre X Y Z (world mm) to place them"
-            )
-    if coverages and centre is not None:
-        extent = config.dgm_extent
+    centre, extent = config.centre, config.dgm_extent
+    if any(not coverage.is_full for coverage in config.coverages):
+        if centre is None:
+            centre, source = _centre(labels, regions, companions, image)
+            if source != "pallidum":
+                warnings.append(
+                    f"no labels of the pallidum: slabs are centred on the {source}; "
+                    "give --centre X Y Z (world mm) to place them"
+                )
         if extent is None:
             extent = _extent(labels, regions, axis, affine, scan.prefix)
-        for coverage in coverages:
-            slab = place_slab(image.shape, affine, centre, coverage.percent / 100 * extent, axis)
-            if slab.actual_thickness < THINNEST:
-                raise ValueError(
-                    f"coverage {coverage.label} % is a slab of {slab.actual_thickness:.3g} mm; "
-                    f"below {THINNEST:g} mm nothing is left to look at: choose a larger coverage"
-                )
-            slabs[coverage] = slab
-            if slab.is_clipped:
-                warnings.append(
-                    f"coverage {coverage.label} %: {slab.actual_thickness:g} mm of the "
-                    f"{slab.thickness:g} mm asked for lie in the image"
-                )
-    x, y, z = voxel_size(affine).tolist()
-    geometry = ScanGeometry(image.shape, (x, y, z), axis, centre or (0.0, 0.0, 0.0), slabs)
-    return ScanPlan(scan, companions, geometry, regions, reference, tuple(warnings))
+    # Without a slab neither matters.
+    centre, extent = centre or (0.0, 0.0, 0.0), extent or DGM_EXTENT
+    geometry = ScanGeometry.of_image(scan.images[0], config.coverages, centre, extent, axis)
+    remarks += [
+        f"coverage {coverage.label} %: {slab.actual_thickness:g} mm of the "
+        f"{slab.thickness:g} mm asked for lie in the image"
+        for coverage, slab in geometry.slabs.items()
+        if slab.is_clipped
+    ]
+    return ScanPlan(scan, companions, geometry, regions, reference, tuple(warnings), tuple(remarks))
 
 
 def _regions(companions: Companions) -> tuple[Region, ...]:

@@ -13,7 +13,7 @@ from qsm_workflows.interfaces.masking import RefineMask
 from qsm_workflows.interfaces.phase import RemovePhaseOffset, ScalePhase
 from qsm_workflows.interfaces.relaxation import NonlinearR2Star
 
-from .methods import MASK_METHODS, UNWRAPPINGS
+from .methods import MASK_METHODS, UNWRAPPINGS, check_parameters
 from .resources import memory_gb
 
 R2STAR_ECHOES = 3
@@ -58,6 +58,11 @@ def init_preprocessing_wf(
     name : str
         Name of the workflow.
 
+    Raises
+    ------
+    ValueError
+        If a method, a step or a parameter is not known, or a value cannot be.
+
     Inputs
     ------
     magnitude
@@ -81,6 +86,7 @@ def init_preprocessing_wf(
         Whether echoes were found to be read back and forth, and corrected.
     """
     chosen = parameters or {}
+    check_parameters(chosen)
     times = [float(time) for time in echo_times]
     n_voxels, n_echoes = prod(shape), len(times)
 

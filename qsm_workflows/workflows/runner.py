@@ -17,7 +17,7 @@ from qsm_workflows import __version__
 from qsm_workflows.bids.checks import check_scan
 from qsm_workflows.bids.companions import find_companions
 from qsm_workflows.bids.dataset import write_dataset
-from qsm_workflows.bids.names import Derivatives
+from qsm_workflows.bids.names import BEFORE_THE_RUN, Derivatives
 from qsm_workflows.bids.scan import Scan
 from qsm_workflows.bids.sidecars import Provenance, read_json
 from qsm_workflows.bids.writing import write_json
@@ -82,9 +82,6 @@ class Execution:
     plugin_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Under this name warnings are kept that were given before the run.
-_BEFORE = "before the run"
-
 Progress = Callable[[pe.Node, str], None]
 """Called with a node and ``start``, ``end`` or ``exception``."""
 
@@ -133,7 +130,7 @@ def prepare(
             errors = [str(problem) for problem in problems if problem.severity == "error"]
             if errors:
                 raise ValueError("; ".join(errors))
-            warnings = [str(problem) for problem in problems]
+            warnings = [problem.text for problem in problems]
             plan = plan_scan(scan, companions, config, warnings)
             check_earlier_maps(plan, config, provenance)
             preparation.plans.append(plan)
@@ -268,11 +265,13 @@ class _ScanLogs:
             self._append(plan, f"qsm-workflows {__version__}: {provenance.command_line}")
             for path in plan.scan.images:
                 self._append(plan, f"input {path}")
-            for warning in plan.warnings:
+            for warning in (*plan.warnings, *plan.remarks):
                 self._append(plan, f"warning: {warning}")
             # Steps that are not run again said what they said before.
             told = read_json(names.warnings(plan.scan.prefix))
-            self._warnings[plan.node_name] = told | {_BEFORE: list(plan.warnings)}
+            # The page is shared: where the dataset lies is nobody's business.
+            inside = [w.replace(f"{provenance.bids_dir}/", "") for w in plan.warnings]
+            self._warnings[plan.node_name] = told | {BEFORE_THE_RUN: inside}
             self._write_warnings(plan)
 
     def write(self, node: pe.Node, status: str) -> None:

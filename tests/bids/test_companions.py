@@ -71,7 +71,8 @@ def test_masks_on_another_grid_are_left(dataset):
     path = dataset.image(name, np.ones((9, 8, 8), np.uint8))
     companions = find_companions(only_scan(dataset), dataset.root)
     assert companions.mask is None
-    assert companions.notes == (f"brain mask: left {path}: not on the grid of the scan",)
+    (note,) = companions.notes
+    assert note == f"brain mask: {path} is not used, as it is not on the grid of the scan"
 
 
 def test_labels_without_a_table_are_left(dataset):

@@ -136,6 +136,19 @@ def test_sources_are_uris_of_the_datasets_that_the_description_links(provenance,
     assert description["GeneratedBy"][0]["Description"] == "qsm-wf run"
 
 
+def test_links_are_uris_and_are_read_back(tmp_path):
+    raw, other, out = (tmp_path / name for name in ("raw dätä", "other dätä", "out"))
+    raw.mkdir()
+    other.mkdir()
+    for _ in range(2):
+        write_dataset(Provenance(raw, out, "qsm-wf run"))
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert description["DatasetLinks"] == {"raw": "../raw%20d%C3%A4t%C3%A4"}
+    assert description["SourceDatasets"] == [{"URL": "../raw%20d%C3%A4t%C3%A4"}]
+    with pytest.raises(ValueError, match=r"the maps of another dataset, .*raw dätä"):
+        write_dataset(Provenance(other, out, "qsm-wf run"))
+
+
 def test_description_may_be_written_again_but_no_other_dataset_is_touched(provenance):
     write_dataset(provenance)
     write_dataset(provenance)
@@ -158,6 +171,7 @@ def test_tables_state_missing_values_as_bids_does_and_have_a_dictionary(tmp_path
     assert path.read_text() == "region\tmean\nOR\tn/a\n"
     dictionary = json.loads((tmp_path / "new" / "a_stats.json").read_text())
     assert dictionary["mean"]["Units"] == "ppm"
+    assert "inf: the whole image" in dictionary["coverage_percent"]["Description"]
 
 
 def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -114,6 +114,16 @@ def test_participants_without_a_gradient_echo_are_told_what_was_seen(dataset):
     assert "part-phase_MEGRE" in index.refused[0].remedy
 
 
+def test_participants_of_the_table_without_a_folder_are_told(dataset):
+    dataset.scan("sub-01", echoes=1)
+    dataset.text("participants.tsv", "participant_id\tage\nsub-01\t30\nsub-ghost\t40\n")
+    (refusal,) = index_dataset(dataset.root).refused
+    assert refusal.file.name == "participants.tsv"
+    assert "names sub-ghost, of whom" in refusal.reason
+    assert not refusal.is_fault
+    assert index_dataset(dataset.root, participants=["01"]).refused == []
+
+
 def test_maker_gives_the_sign_of_the_phase(dataset):
     path = dataset.scan("sub-01", echoes=1)["phase1"]
     for maker, sign in (("GE MEDICAL SYSTEMS", -1), ("SIEMENS", 1), ("Philips", 1), ("X", None)):

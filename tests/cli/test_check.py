@@ -63,6 +63,13 @@ def test_refusals_of_the_index_fail_the_check(masked, capsys):
     assert "no phase image" in report["refused"][0]["what"]
 
 
+def test_a_participant_without_data_is_told_and_no_fault(masked, capsys):
+    masked.text("participants.tsv", "participant_id\nsub-01\nsub-ghost\n")
+    status, report = check(masked, capsys)
+    assert (status, report["ok"]) == (0, True)
+    assert "sub-ghost" in report["refused"][0]["what"]
+
+
 def test_filters_leave_the_others_out(masked, capsys):
     paths = masked.scan("sub-02")
     paths["mag1"].write_bytes(b"")

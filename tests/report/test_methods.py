@@ -87,6 +87,28 @@ def test_parameters_are_told_unless_they_differ(make_derivatives, tmp_path):
     assert "parameters that differ between maps" in text
 
 
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        (["optic_radiation"] * 2, "the mean of the optic radiation (OR)."),
+        (["mask"] * 2, "the mean of the brain mask."),
+        (
+            ["optic_radiation", "mask"],
+            "the mean of the optic radiation (OR), or of the brain mask where there were no labels "
+            "of it.",
+        ),
+    ],
+)
+def test_reference_is_one_region_or_where_it_is_not_labelled_the_mask(
+    regions, told, make_derivatives, tmp_path
+):
+    root = make_derivatives(tmp_path, methods=["tkd"], orders=["T+B"], coverages=[100, 200])
+    sidecars = sorted(root.rglob("*_Chimap.json"))
+    for sidecar, region in zip(sidecars, regions, strict=True):
+        change_sidecar(sidecar, Reference={"region": region})
+    assert f"Susceptibility is stated relative to {told}" in text_and_works(root)[0]
+
+
 def test_nothing_is_told_where_nothing_ran(tmp_path):
     assert methods_text(find_scans(tmp_path)).paragraphs == ()
 

@@ -27,6 +27,14 @@ def text_of(node):
     return " ".join(node.text_content().split())
 
 
+def overview(page):
+    """Names and values at the top of the page."""
+    return {
+        text_of(entry.xpath("./dt")[0]): text_of(entry.xpath("./dd")[0])
+        for entry in page.xpath("//dl[@class='overview']/div")
+    }
+
+
 def cell(page, table, heading, row, column):
     """Text of a cell by title of the table, heading of the rows and names."""
     (found,) = [t for t in page.xpath("//div[@class='scroll']") if table in t.get("aria-label")]
@@ -64,6 +72,24 @@ def test_largest_coverage_is_no_evidence_for_itself(make_derivatives, tmp_path):
     page = read_page(write_report(root))
     shown = cell(page, "against the same pipeline", "T+B", "TKD", "caudate (CN)")
     assert shown == "— (none below 150 %)"
+
+
+def test_one_coverage_has_no_error_against_itself(make_derivatives, tmp_path):
+    root = make_derivatives(tmp_path, methods=["tkd"], coverages=[100], truth=False)
+    page = read_page(write_report(root))
+    shown = cell(page, "Regional", "caudate (CN)", "TKD, T+B", "100 %")
+    assert shown == shown.split()[0]
+    assert "in brackets" not in text_of(page)
+
+
+def test_only_scans_with_maps_are_counted_as_done(run, make_derivatives, tmp_path):
+    assert overview(run[1])["Scans"] == "1"
+    make_derivatives(tmp_path, "01", **SMALL)
+    root = make_derivatives(tmp_path, "02", **SMALL)
+    for path in root.glob("sub-02/anat/*_Chimap.*"):
+        path.unlink()
+    shown = overview(read_page(write_report(root)))
+    assert (shown["Subjects"], shown["Scans"]) == ("1", "1 of 2, 1 failed")
 
 
 def test_page_needs_no_network_and_its_figures_exist(run):
@@ -104,11 +130,15 @@ def test_failures_are_told_beside_what_there_is(make_derivatives, tmp_path):
     failures = [
         Failure("sub-01", "MemoryError: no memory", "tb_wf.cov100_wf.medi_wf.medi"),
         Failure("sub-02_ses-a", "no phase images"),
+        Failure("sub-03", "MemoryError: no memory", "preprocessing_wf.unwrap"),
     ]
     page = read_page(write_report(root, failures=failures))
     contents = {text_of(li.xpath("./a")[0]): text_of(li) for li in page.xpath("//nav//li")}
     assert "partial" in contents["sub-01"]
-    assert "failed" in contents["sub-02 ses-a"]
+    assert "left out" in contents["sub-02 ses-a"]
+    assert "failed" in contents["sub-03"]
+    assert "Why it was left out" in text_of(page.xpath("//section[h2[contains(., 'sub-02')]]")[0])
+    assert overview(page)["Scans"] == "1 of 3, 1 left out, 1 failed"
     assert "no phase images" in contents["sub-02 ses-a"]
     assert page.xpath("//code[text()='tb_wf.cov100_wf.medi_wf.medi']")
     for link in page.xpath("//nav//a/@href"):

@@ -1,6 +1,6 @@
 import pytest
 
-from qsm_workflows.workflows.config import FULL, Coverage, parse_coverages
+from qsm_workflows.workflows.config import FULL, Coverage, StudyConfig, parse_coverages
 
 
 def percents(text):
@@ -41,3 +41,17 @@ def test_what_is_not_understood_is_refused(text):
 def test_labels_are_bids_labels():
     assert [Coverage(p).label for p in (100, 112.5)] == ["100", "112p5"]
     assert FULL.label == "full"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"orders": ("B",)}, r"^unknown order 'B'; there are B\+T, T\+B"),
+        ({"orders": ()}, "^orders: a study needs at least one"),
+        ({"methods": ()}, "^methods: a study needs at least one"),
+        ({"coverages": ()}, "^coverages: a study needs at least one"),
+    ],
+)
+def test_a_study_that_asks_for_nothing_that_there_is_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        StudyConfig(**{"coverages": (FULL,), "methods": ("tkd",), **changes})

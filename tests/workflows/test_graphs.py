@@ -91,6 +91,40 @@ def test_the_check_finds_an_undeclared_field(plan, config):
     assert undeclared(workflow) == ["bt_wf.outputnode.typo"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask_method": "bets"}, "^unknown mask method 'bets'; .*; did you mean bet[?]$"),
+        ({"unwrapping": "x"}, "^unknown unwrapping 'x'; there are romeo, bestpath, laplacian$"),
+        ({"parameters": {"fitt": {}}}, "no such step; .*; did you mean fit[?]$"),
+        ({"parameters": {"bet": {"x": 1}}}, "^bet has no parameter 'x'"),
+    ],
+)
+def test_preprocessing_refuses_names_that_there_are_not(changes, message):
+    with pytest.raises(ValueError, match=message):
+        init_preprocessing_wf(echo_times=[0.004, 0.008], b0=3.0, shape=(8, 8, 8), **changes)
+
+
+@pytest.mark.parametrize("name", ["tkdd", "MEDI"])
+def test_inversion_refuses_methods_that_there_are_not(name):
+    with pytest.raises(ValueError, match=f"^unknown method '{name}'; .*; did you mean (tkd|medi)"):
+        init_inversion_wf(method=name, n_voxels=1e6)
+
+
+@pytest.mark.parametrize("factory", [init_bt_wf, init_tb_wf])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("tkdd",)}, "^unknown method 'tkdd'; .*; did you mean tkd[?]$"),
+        ({"background_removal": "V-SHARP"}, "^unknown background removal .* mean vsharp[?]$"),
+        ({"parameters": {"resharpp": {}}}, "no such step; .*; did you mean resharp[?]$"),
+    ],
+)
+def test_branches_refuse_names_that_there_are_not(factory, changes, message, plan, config):
+    with pytest.raises(ValueError, match=message):
+        factory(geometry=plan.geometry, config=replace(config, **changes))
+
+
 def test_shared_work_is_done_once(study):
     names = [node.fullname for node in nodes_of(study)]
     assert sum(name.endswith(".unwrap") for name in names) == 1

@@ -141,6 +141,18 @@ def test_maps_of_other_settings_do_not_lose_their_fields(run, capsys):
     assert run("--coverage", "200", *options[2:], "--method", "tsvd", "--bgremove", "ismv")[0] == 0
 
 
+def test_a_mask_that_is_not_used_is_told_first(run, dataset):
+    mask = dataset / "derivatives/truth/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    image = nib.load(mask)
+    nib.save(image.slicer[:, :, 1:], mask)
+    _, out = run(*ONE_MAP)
+    page = (out / "index.html").read_text()
+    first = page[page.index("Look at this first") : page.index("</ul>", page.index("Look at this"))]
+    where = "derivatives/truth/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    assert f"brain mask: {where} is not used, as it is not on the grid of the scan" in first
+    assert str(dataset) not in page.replace(f"--bids {dataset}", "")
+
+
 def test_the_page_tells_what_the_run_warned_of(run):
     options = ["--coverage", "100", "--order", "T+B", "--method", "tv", "--no-progress"]
     unfinished = [*options, "--param", "tv.max_iterations=2"]
@@ -148,7 +160,8 @@ def test_the_page_tells_what_the_run_warned_of(run):
         # The second run takes the map from the first, and with it what was said of it.
         _, out = run(*unfinished)
         page = (out / "index.html").read_text()
-        assert "<code>tb_wf.cov100_wf.tv_wf.tv</code>: TV stopped after 2" in page
+        said = "TV stopped after 2 steps while χ still changed; raise max_iterations to go on"
+        assert f"{said} <small>(tb_wf.cov100_wf.tv_wf.tv)</small>" in page
     _, out = run(*options, "--reference", "mask")
     assert "TV stopped after 2" not in (out / "index.html").read_text()
 
@@ -172,7 +185,8 @@ def test_nothing_but_the_reason_is_said_when_every_scan_is_refused(run, dataset,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux has them")
-def test_a_run_that_is_told_to_end_ends_with_its_workers(dataset, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_workers(dataset, tmp_path, number):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "qsm_workflows.cli.main", "run", "--bids", str(dataset)]
     options = ["--out", str(out), "--work", str(tmp_path / "work"), "--n-procs", "2"]
@@ -184,14 +198,17 @@ def test_a_run_that_is_told_to_end_ends_with_its_workers(dataset, tmp_path):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
                 children = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped; run the same command again" in errors
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+        return
+    assert process.returncode == 128 + number
+    assert "stopped; run the same command again" in errors
     assert not list((tmp_path / "work").glob("*/crashes_*"))
     assert "failed" not in (out / "logs" / "sub-01.log").read_text()
 

@@ -1,17 +1,14 @@
 """Susceptibility from the total field, of least norm."""
 
-import logging
 from functools import partial
 
 import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
-
-_logger = logging.getLogger(__name__)
 
 _OUTSIDE = 10.0
 """How much more susceptible the outside is taken to be; speeds up, leaves the minimum as it is."""
@@ -133,5 +130,5 @@ def lnqsm(
         if change <= outer_tolerance * krylov.norm(problem.near(sources).mul_(inside)):
             break
     else:
-        _logger.warning("LN-QSM stopped after %d steps while χ still changed", max_outer)
+        report_unsettled("LN-QSM", max_outer, "max_outer")
     return problem.result(sources)

@@ -1,6 +1,5 @@
 """Dipole inversion by MEDI."""
 
-import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,13 +8,11 @@ from numpy.typing import ArrayLike
 
 from .. import differences, krylov, smv
 from ..background.problem import check_extent, check_fit
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple, check_volume
 from ..units import radians_per_ppm
 from ..weighting import data_weight
 from .problem import DipoleProblem
-
-_logger = logging.getLogger(__name__)
 
 _SMOOTHING = 1e-6
 """Rounds off the absolute value of a gradient at zero, in (rad/mm)²."""
@@ -163,7 +160,7 @@ def medi(
         if change <= outer_tolerance * size:
             break
     else:
-        _logger.warning("MEDI stopped after %d Gauss-Newton steps while χ still changed", max_outer)
+        report_unsettled("MEDI", max_outer, "max_outer")
     if fluid is not None:
         chi -= fluid.mean(chi)
     return problem.result(chi / to_radians)

@@ -1,17 +1,13 @@
 """Non-linear dipole inversion."""
 
-import logging
-
 import torch
 from numpy.typing import ArrayLike
 
 from .. import krylov
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from ..units import radians_per_ppm
 from .problem import DipoleProblem
-
-_logger = logging.getLogger(__name__)
 
 
 def ndi(
@@ -100,5 +96,5 @@ def ndi(
         if krylov.norm(descent) <= tolerance * krylov.norm(chi):
             break
     else:
-        _logger.warning("NDI stopped after %d steps while χ still changed", max_iterations)
+        report_unsettled("NDI", max_iterations, "max_iterations")
     return problem.result(chi / to_radians)

@@ -1,17 +1,13 @@
 """Dipole inversion in two rapid steps."""
 
-import logging
-
 import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 from .shrinkage import SlopeShrinkage
-
-_logger = logging.getLogger(__name__)
 
 
 def rts(
@@ -133,5 +129,5 @@ def _fill_in(
         if change <= tolerance * krylov.norm(chi):
             break
     else:
-        _logger.warning("RTS stopped after %d iterations while χ still changed", max_iterations)
+        report_unsettled("RTS", max_iterations, "max_iterations")
     return chi

@@ -1,19 +1,15 @@
 """Dipole inversion by MEDI from the total field, in one step."""
 
-import logging
-
 import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
 from ..background.pdf import fit_outside
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from ..units import radians_per_ppm
 from .medi import check_edges, edge_penalty, inverse_mean_hessian, smooth_differences
 from .problem import DipoleProblem
-
-_logger = logging.getLogger(__name__)
 
 _OUTSIDE = 10.0
 """P outside the mask: how much more susceptible it is taken to be. Speeds up, no more."""
@@ -135,9 +131,7 @@ def total_field_medi(
         if krylov.norm(step.mul_(problem.mask)) <= outer_tolerance * size:
             break
     else:
-        _logger.warning(
-            "total-field MEDI stopped after %d Gauss-Newton steps while χ still changed", max_outer
-        )
+        report_unsettled("total-field MEDI", max_outer, "max_outer")
     return problem.result(chi / to_radians)
 
 

@@ -1,17 +1,13 @@
 """Dipole inversion with total variation, by ADMM."""
 
-import logging
-
 import torch
 from numpy.typing import ArrayLike
 
 from .. import differences, krylov
-from ..checks import check_positive, check_stopping
+from ..checks import check_positive, check_stopping, report_unsettled
 from ..geometry import DEFAULT_PAD, FloatArray, Triple
 from .problem import DipoleProblem
 from .shrinkage import SlopeShrinkage
-
-_logger = logging.getLogger(__name__)
 
 _MODEL_COUPLING = 0.2
 """Penalty on v ≠ D∗χ over the mean weight of the data. With 1 a head of 160³ voxels takes 50
@@ -117,5 +113,5 @@ def tv(
         if change <= tolerance * krylov.norm(chi):
             break
     else:
-        _logger.warning("TV stopped after %d iterations while χ still changed", max_iterations)
+        report_unsettled("TV", max_iterations, "max_iterations")
     return problem.result(chi)
