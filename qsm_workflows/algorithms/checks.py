@@ -60,13 +60,10 @@ def check_levels(regularisation: float, strong_regularisation: float) -> None:
         )
 
 
-def report_unsettled(method: str, steps: int, parameter: str) -> None:
+def report_unsettled(method: str, done: str, parameter: str) -> None:
     """Log that a method ended by its number of steps; `parameter` is what holds that number."""
     _logger.warning(
-        "%s stopped after %d steps while χ still changed; raise %s to go on",
-        method,
-        steps,
-        parameter,
+        "%s stopped after %s while χ still changed; raise %s to go on", method, done, parameter
     )
 
 

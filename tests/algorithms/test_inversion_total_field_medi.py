@@ -75,4 +75,4 @@ def test_no_room_for_sources_outside_is_refused(head):
 def test_an_unfinished_solve_is_reported(total, invert, caplog):
     with caplog.at_level(logging.WARNING):
         invert(total, max_outer=1, max_inner=5)
-    assert "total-field MEDI stopped after 1 steps" in caplog.text
+    assert "total-field MEDI stopped after 1 Gauss-Newton steps" in caplog.text

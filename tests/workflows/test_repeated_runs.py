@@ -160,7 +160,7 @@ def test_the_page_tells_what_the_run_warned_of(run):
         # The second run takes the map from the first, and with it what was said of it.
         _, out = run(*unfinished)
         page = (out / "index.html").read_text()
-        said = "TV stopped after 2 steps while χ still changed; raise max_iterations to go on"
+        said = "TV stopped after 2 iterations while χ still changed; raise max_iterations to go on"
         assert f"{said} <small>(tb_wf.cov100_wf.tv_wf.tv)</small>" in page
     _, out = run(*options, "--reference", "mask")
     assert "TV stopped after 2" not in (out / "index.html").read_text()

@@ -130,5 +130,5 @@ def lnqsm(
         if change <= outer_tolerance * krylov.norm(problem.near(sources).mul_(inside)):
             break
     else:
-        report_unsettled("LN-QSM", max_outer, "max_outer")
+        report_unsettled("LN-QSM", f"{max_outer} steps", "max_outer")
     return problem.result(sources)

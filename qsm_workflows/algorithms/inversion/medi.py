@@ -160,7 +160,7 @@ def medi(
         if change <= outer_tolerance * size:
             break
     else:
-        report_unsettled("MEDI", max_outer, "max_outer")
+        report_unsettled("MEDI", f"{max_outer} Gauss-Newton steps", "max_outer")
     if fluid is not None:
         chi -= fluid.mean(chi)
     return problem.result(chi / to_radians)

@@ -96,5 +96,5 @@ def ndi(
         if krylov.norm(descent) <= tolerance * krylov.norm(chi):
             break
     else:
-        report_unsettled("NDI", max_iterations, "max_iterations")
+        report_unsettled("NDI", f"{max_iterations} steps", "max_iterations")
     return problem.result(chi / to_radians)

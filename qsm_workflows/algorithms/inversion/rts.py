@@ -129,5 +129,5 @@ def _fill_in(
         if change <= tolerance * krylov.norm(chi):
             break
     else:
-        report_unsettled("RTS", max_iterations, "max_iterations")
+        report_unsettled("RTS", f"{max_iterations} iterations", "max_iterations")
     return chi

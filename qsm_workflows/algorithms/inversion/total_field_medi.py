@@ -131,7 +131,7 @@ def total_field_medi(
         if krylov.norm(step.mul_(problem.mask)) <= outer_tolerance * size:
             break
     else:
-        report_unsettled("total-field MEDI", max_outer, "max_outer")
+        report_unsettled("total-field MEDI", f"{max_outer} Gauss-Newton steps", "max_outer")
     return problem.result(chi / to_radians)
 
 

@@ -113,5 +113,5 @@ def tv(
         if change <= tolerance * krylov.norm(chi):
             break
     else:
-        report_unsettled("TV", max_iterations, "max_iterations")
+        report_unsettled("TV", f"{max_iterations} iterations", "max_iterations")
     return problem.result(chi)
