@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     _check_plugin(args.plugin)
     for option, folder in (("--out", out_dir), ("--work", args.work)):
         _check_writable(option, folder)
-    _show_unused(config)
+    _show_unused(args.param, config)
     execution = Execution(
         work_dir=args.work.absolute(), plugin=args.plugin, plugin_args=_plugin_args(args)
     )
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         incomplete = run_study(preparation.plans, config, provenance, execution, bar)
     _show_failures(preparation, incomplete, Derivatives(provenance.out_dir))
     failures = [*preparation.failures, *incomplete]
-    if not provenance.out_dir.is_dir():
-        # Every scan was refused before anything was written.
+    if not preparation.plans:
+        # Nothing was done: the page of an earlier run, where there is one, still holds.
         return 1
     page = write_report(
         provenance.out_dir,
@@ -159,11 +159,11 @@ def _check_writable(option: str, folder: Path) -> None:
         raise ValueError(f"{option} {folder}: {there} may not be written to; choose another")
 
 
-def _show_unused(config: StudyConfig) -> None:
+def _show_unused(parameters: Sequence[str], config: StudyConfig) -> None:
     """Tell of parameters that change nothing: a file of settings may serve several studies."""
     chosen = {*config.methods, config.background_removal, config.mask_method, config.unwrapping}
     optional = {*METHODS, *BACKGROUND_REMOVALS, *MASK_METHODS, *UNWRAPPINGS}
-    for step in sorted(config.parameters.keys() & optional - chosen):
+    for step in sorted(read_parameters(parameters).keys() & optional - chosen):
         print(f"parameters of {step} change nothing: it is not used here", file=sys.stderr)
 
 

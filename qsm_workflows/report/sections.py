@@ -41,6 +41,7 @@ from .vocabulary import (
 _SIDES = "Left of the patient is on the left (neurological)."
 # Degrees.
 _TILT_WORTH_TELLING = 1.0
+_MOST_STEPS = 3
 # What is said of methods that invert the total field.
 _ASIDES = {
     "B+T": "Without B+T, since it takes the total field: {}. ",
@@ -175,7 +176,12 @@ def _by_message(told: Mapping[str, Sequence[str]], before: Sequence[str]) -> lis
         for message in messages:
             if not any(message in known for known in before):
                 steps.setdefault(message, []).append(step)
-    return [(message, ", ".join(by)) for message, by in steps.items()]
+    return [(message, _few(by)) for message, by in steps.items()]
+
+
+def _few(steps: Sequence[str]) -> str:
+    more = len(steps) - _MOST_STEPS
+    return ", ".join(steps[:_MOST_STEPS]) + (f" and {more} more" if more > 0 else "")
 
 
 def failed_section(title: str, failures: Sequence[Failure]) -> Section:

@@ -52,9 +52,9 @@ def check_earlier_maps(plan: ScanPlan, config: StudyConfig, provenance: Provenan
             changed = _changes(read_json(sidecar_path(source)), planned.get(source))
             if changed:
                 raise ValueError(
-                    f"{saved.path} and {len(kept) - 1} more maps of an earlier run would stay, "
-                    f"while {source.name}, from which they were made, is replaced by one with "
-                    f"another {', '.join(changed)}; choose another output folder, or remove them"
+                    f"{saved.path}, of an earlier run, would stay while {source.name}, from which "
+                    f"it was made, is replaced by one with another {', '.join(changed)}; choose "
+                    f"another output folder, or remove the maps that would stay ({len(kept)})"
                 )
 
 

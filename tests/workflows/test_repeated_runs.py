@@ -121,7 +121,7 @@ def test_maps_of_other_settings_do_not_lose_their_fields(run, capsys):
     options = ["--coverage", "100", "--plugin", "Linear", "--no-progress", "--order", "T+B"]
     _, out = run(*options, "--method", "tkd")
     field = out / "sub-01/fmap/sub-01_desc-local+T+B100_fieldmap.nii.gz"
-    before = field.read_bytes()
+    before, page = field.read_bytes(), (out / "index.html").read_text()
     for change in (
         ["--bgremove", "ismv"],
         ["--centre", "0", "0", "0"],
@@ -133,7 +133,8 @@ def test_maps_of_other_settings_do_not_lose_their_fields(run, capsys):
         assert status == 1
         errors = capsys.readouterr().err
         assert "sub-01_rec-tkd_desc-T+B100_Chimap.nii.gz" in errors
-        assert "choose another output folder" in errors
+        assert "choose another output folder, or remove the map" in errors
+        assert (out / "index.html").read_text() == page
         assert field.read_bytes() == before
     # The same map made again takes its field along; another slab is no matter of this one.
     assert run(*options, "--method", "tkd", "--bgremove", "ismv")[0] == 0

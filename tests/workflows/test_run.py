@@ -275,6 +275,9 @@ def test_parameters_of_what_is_not_used_are_told(run, capsys):
     errors = capsys.readouterr().err
     assert "parameters of medi change nothing" in errors
     assert "parameters of tkd" not in errors
+    # Those of a preset are nobody's mistake.
+    run("--dry-run", "--preset", "recommended", "--bgremove", "vsharp", "--method", "tkd")
+    assert "change nothing" not in capsys.readouterr().err
 
 
 def test_dataset_without_scans_says_what_was_seen(dataset, tmp_path, capsys):
