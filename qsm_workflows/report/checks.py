@@ -1,6 +1,5 @@
 """What a reader must know before trusting the numbers of a scan."""
 
-from collections.abc import Iterable
 
 import nibabel as nib
 import pandas as pd
@@ -9,16 +8,15 @@ from .discovery import ChiMap, ScanOutputs
 from .vocabulary import (
     DEEP_GREY,
     coverage_name,
-    listing,
     method_name,
     region_name,
+    short_listing,
     sort_methods,
     sort_regions,
 )
 
 # Share of a region that must be measured for its mean to stand for the whole.
 _WELL_COVERED = 0.9
-_MOST_LISTED = 8
 
 
 def scan_warnings(scan: ScanOutputs, table: pd.DataFrame | None) -> list[str]:
@@ -51,7 +49,7 @@ def _negative_pallidum(table: pd.DataFrame) -> list[str]:
             "The globus pallidus is diamagnetic in every map. Iron makes it paramagnetic: the "
             "sign of the phase is most likely wrong (set it with --phase-sign)."
         ]
-    names = _listing(
+    names = short_listing(
         f"{method_name(str(row.method))} {row.order}" for row in negative.itertuples(index=False)
     )
     return [f"The globus pallidus is diamagnetic in {names}, though not in the other maps."]
@@ -69,7 +67,7 @@ def _missing_maps(scan: ScanOutputs) -> list[str]:
         for method in methods
         if method not in present and not (order == "B+T" and method in one_step)
     ]
-    return [f"Maps are missing: {_listing(missing)}."] if missing else []
+    return [f"Maps are missing: {short_listing(missing)}."] if missing else []
 
 
 def _clipped_slabs(scan: ScanOutputs) -> list[str]:
@@ -83,7 +81,7 @@ def _clipped_slabs(scan: ScanOutputs) -> list[str]:
             clipped[chi.coverage] = f"{coverage_name(chi.coverage)} ({actual:g} of {asked:g} mm)"
     if not clipped:
         return []
-    names = _listing(clipped[coverage] for coverage in sorted(clipped))
+    names = short_listing(clipped[coverage] for coverage in sorted(clipped))
     return [f"The image does not hold the whole slab at coverage {names}."]
 
 
@@ -122,7 +120,7 @@ def _thin_regions(table: pd.DataFrame) -> list[str]:
     warnings = []
     for region in sort_regions(thin["region"]):
         least = thin[thin["region"] == region].groupby("coverage_percent")["fraction_covered"].min()
-        parts = _listing(
+        parts = short_listing(
             f"{100 * fraction:.0f} % at coverage {coverage_name(percent)}"
             for percent, fraction in zip(least.index, least, strict=True)
         )
@@ -131,16 +129,10 @@ def _thin_regions(table: pd.DataFrame) -> list[str]:
 
 
 def _coverages(rows: pd.DataFrame) -> str:
-    return _listing(coverage_name(percent) for percent in sorted(rows["coverage_percent"].unique()))
+    return short_listing(
+        coverage_name(percent) for percent in sorted(rows["coverage_percent"].unique())
+    )
 
 
 def _branch_name(order: str, coverage: float) -> str:
     return coverage_name(coverage) if order == "full" else f"{order} {coverage_name(coverage)}"
-
-
-def _listing(parts: Iterable[str]) -> str:
-    """Enumeration, of which a long one is cut short."""
-    parts = list(parts)
-    if len(parts) > _MOST_LISTED:
-        parts = [*parts[: _MOST_LISTED - 1], f"{len(parts) - _MOST_LISTED + 1} more"]
-    return listing(parts)

@@ -35,6 +35,7 @@ from .vocabulary import (
     coverage_name,
     listing,
     method_name,
+    short_listing,
     sort_methods,
 )
 
@@ -176,12 +177,7 @@ def _by_message(told: Mapping[str, Sequence[str]], before: Sequence[str]) -> lis
         for message in messages:
             if not any(message in known for known in before):
                 steps.setdefault(message, []).append(step)
-    return [(message, _few(by)) for message, by in steps.items()]
-
-
-def _few(steps: Sequence[str]) -> str:
-    more = len(steps) - _MOST_STEPS
-    return ", ".join(steps[:_MOST_STEPS]) + (f" and {more} more" if more > 0 else "")
+    return [(message, short_listing(by, _MOST_STEPS)) for message, by in steps.items()]
 
 
 def failed_section(title: str, failures: Sequence[Failure]) -> Section:

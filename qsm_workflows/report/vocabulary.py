@@ -93,6 +93,20 @@ def listing(parts: Iterable[str], separator: str = ", ") -> str:
     return f"{separator.join(first)}{pause} and {last}"
 
 
+def short_listing(parts: Iterable[str], most: int = 8) -> str:
+    """Enumeration, of which a long one is cut short.
+
+    Examples
+    --------
+    >>> short_listing("abc", 3), short_listing("abcd", 3)
+    ('a, b and c', 'a, b and 2 more')
+    """
+    parts = list(parts)
+    if len(parts) > most:
+        parts = [*parts[: most - 1], f"{len(parts) - most + 1} more"]
+    return listing(parts)
+
+
 def sort_methods(methods: Iterable[str]) -> list[str]:
     """Methods without repetition, in the order in which they are shown."""
     return _sort(methods, METHOD_NAMES)
