@@ -1,6 +1,5 @@
 """What a reader must know before trusting the numbers of a scan."""
 
-
 import nibabel as nib
 import pandas as pd
 
