@@ -21,6 +21,8 @@ _COMPLETE = ({"magnitude", "phase"}, {"complex"}, {"real", "imaginary"})
 
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "acquisition": "acq", "run": "run"}
 _ECHO = "echo"
+_KEY = "key_"
+"""Begins the group of a placeholder's key in a regular expression."""
 
 _Key = tuple[tuple[str, str], ...]
 _Scans = dict[_Key, dict[str, list[Path]]]
@@ -253,6 +255,7 @@ def _match(text: str, labels: Mapping[str, str], folder: Path) -> dict[_Key, lis
     # Labels first: they tell where one placeholder ends and the next begins.
     label, word = (re.compile(_expression(pattern, form)) for form in ("[0-9a-zA-Z+]+", "[^/]+?"))
     found: dict[_Key, list[tuple[Any, str]]] = {}
+    spelt: dict[_Key, tuple[list[str | None], str]] = {}
     # Brackets are no wildcards here: they are common in folder names.
     wildcards = re.sub(r"\{\w*\}", "*", pattern.replace("[", "[[]"))
     for name in glob(wildcards, recursive=True):
@@ -260,11 +263,19 @@ def _match(text: str, labels: Mapping[str, str], folder: Path) -> dict[_Key, lis
         if match is None or not Path(name).is_file():
             continue
         words = match.groupdict()
+        keys = [words.pop(group) for group in list(words) if group.startswith(_KEY)]
         echo = int(words.pop(_ECHO, None) or 0)
         entities = {**labels, **{_PLACEHOLDERS[key]: label for key, label in words.items()}}
         if "sub" not in entities:
             raise ValueError(f"{text}: whose scan is it? Give --subject, or use {{subject}}")
-        found.setdefault(tuple(sorted(entities.items())), []).append(((echo, _natural(name)), name))
+        scan = tuple(sorted(entities.items()))
+        found.setdefault(scan, []).append(((echo, _natural(name)), name))
+        before, other = spelt.setdefault(scan, (keys, name))
+        if keys != before:
+            raise ValueError(
+                f"{other} and {name} are named as one scan, with and without the key of a label "
+                f"(sub-01 and 01); rename those of one of them"
+            )
     if not found:
         raise ValueError(f"{text} matches no file in {folder.absolute()}")
     return {key: [Path(name) for _, name in sorted(files)] for key, files in found.items()}
@@ -279,14 +290,14 @@ def _expression(pattern: str, label: str) -> str:
         if name == _ECHO:
             key, form = "", "[0-9]+"
         elif name in _PLACEHOLDERS:
-            key, form = f"(?:{_PLACEHOLDERS[name]}-)?", label
+            key, form = f"{_PLACEHOLDERS[name]}-", label
         else:
             known = ", ".join(f"{{{key}}}" for key in (*_PLACEHOLDERS, _ECHO))
             raise ValueError(f"{token} of {pattern} is not one of {known}")
         if name in seen:
-            return f"{key}(?P={name})"
+            return f"(?:{key})?(?P={name})"
         seen.add(name)
-        return f"{key}(?P<{name}>{form})"
+        return f"(?P<{_KEY}{name}>{key})?(?P<{name}>{form})"
 
     wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\{\w*\}|\*\*/|\*\*|\*|\?)", pattern)

@@ -125,6 +125,15 @@ def test_labels_may_come_with_their_keys(images, tmp_path):
     assert (scan.subject, scan.session) == ("01", "x")
 
 
+def test_folders_with_and_without_the_key_are_not_one_scan(images, tmp_path, capsys):
+    out = tmp_path / "raw"
+    assert subjects(images, out, "01", "sub-01") == 2
+    told = capsys.readouterr().err
+    assert all(str(images.folder / name / "mag.nii") in told for name in ("01", "sub-01"))
+    assert "named as one scan" in told
+    assert not out.exists()
+
+
 def test_wide_pattern_does_not_make_subjects_of_other_files(images, tmp_path, capsys):
     patterns = ("{subject}.nii", "{subject}_ph.nii")
     assert subjects(images, tmp_path / "raw", "01", patterns=patterns) == 0
