@@ -49,17 +49,21 @@ class Accuracy:
         """A measure of the whole slab, by field, method and coverage."""
         return self.slabs.pivot_table(measure, ["field", "method"], "mm").round(AGREEMENT[measure])
 
-    def slopes(self) -> pd.DataFrame:
-        """Response to iron, GP/PU/CN, by method and coverage."""
+    def region_slopes(self) -> pd.DataFrame:
+        """Response to iron, a row for each method and coverage and a column a region."""
         rows = [
-            {
-                "method": method,
-                "mm": mm,
-                "slope": "/".join(f"{_slope(group, name):.2f}" for name in REGIONS),
-            }
+            {"field": "ideal", "mm": mm, "method": method}
+            | {f"{name} slope": _slope(group, name) for name in REGIONS}
             for (method, mm), group in self.ideal.groupby(["method", "mm"])
         ]
-        return pd.DataFrame(rows).pivot(index="method", columns="mm", values="slope")
+        return pd.DataFrame(rows)
+
+    def slopes(self) -> pd.DataFrame:
+        """Response to iron as text, GP/PU/CN, by method and coverage."""
+        table = self.region_slopes()
+        first, *others = (table[f"{name} slope"].map("{:.2f}".format) for name in REGIONS)
+        table["slope"] = first.str.cat(others, sep="/")
+        return table.pivot(index="method", columns="mm", values="slope")
 
     def lesion_errors(self) -> pd.DataFrame:
         """Error of lesions in percent, by lesion, field, method and coverage."""
@@ -79,14 +83,17 @@ class Accuracy:
     def tidy(self) -> pd.DataFrame:
         """Mean over heads of every measure, a row for each field, coverage and method.
 
-        Lesions have rows of their own.
+        Lesions have rows of their own, slopes are of ideal fields.
         """
         columns = [f"{name} {suffix}" for suffix in SUFFIXES for name in REGIONS]
         keys = ["field", "mm", "method"]
         slabs = self.slabs.groupby(keys, sort=False)[columns + list(AGREEMENT)].mean()
         lesions = self.lesions.groupby(["lesion", *keys], sort=False)["error"].mean()
-        table = pd.concat([slabs.reset_index(), lesions.reset_index(name="lesion %")])
-        return table.round(dict.fromkeys([*columns, "lesion %"], 1) | AGREEMENT)
+        slopes = self.region_slopes()
+        slabs = slabs.reset_index().merge(slopes, on=keys, how="left")
+        table = pd.concat([slabs, lesions.reset_index(name="lesion %")])
+        decimals = dict.fromkeys([*columns, "lesion %"], 1) | dict.fromkeys(slopes.columns[3:], 2)
+        return table.round(decimals | AGREEMENT)
 
     def card(self, name: str, others: Sequence[str]) -> dict[str, Any]:
         """Blocks of a network's card: its accuracy, and a comparison with other methods.
