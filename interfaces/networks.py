@@ -42,7 +42,10 @@ class _NetworkInputSpec(BaseInterfaceInputSpec):
     use_gpu = traits.Bool(
         False, usedefault=True, nohash=True, desc="take one of Nipype's GPU slots"
     )
-    device = traits.Str(nohash=True, desc="torch device; by default cuda with use_gpu, else cpu")
+    device = traits.Str(
+        nohash=True,
+        desc="torch device, cpu or cuda; by default cpu, or cuda where a workflow gives a GPU slot",
+    )
     num_threads = Count(1, usedefault=True, nohash=True, desc="torch threads")
 
 
@@ -150,18 +153,30 @@ class DeepQSM(_NetworkInversion):
 
 
 class UNet(_NetworkInversion):
-    """Invert a local field by the plain U-net (:class:`qsm_workflows.networks.unet.UNet`)."""
+    """Invert a local field by the plain U-net.
+
+    The weights may hold :class:`qsm_workflows.networks.unet.UNet` or, as those of the package
+    do, :class:`qsm_workflows.networks.lite.LiteUNet`.
+    """
 
     _method = "unet"
 
 
 class IR2QSM(_NetworkInversion):
-    """Invert a local field by IR2QSM (:class:`qsm_workflows.networks.ir2qsm.IR2QSM`)."""
+    """Invert a local field by IR2QSM.
+
+    The weights may hold :class:`qsm_workflows.networks.ir2qsm.IR2QSM` or, as those of the
+    package do, :class:`qsm_workflows.networks.lite.LiteIR2QSM`.
+    """
 
     _method = "ir2qsm"
 
 
 class LPCNN(_NetworkInversion):
-    """Invert a local field by LPCNN (:class:`qsm_workflows.networks.lpcnn.LPCNN`)."""
+    """Invert a local field by LPCNN.
+
+    The weights may hold :class:`qsm_workflows.networks.lpcnn.LPCNN` or, as those of the
+    package do, :class:`qsm_workflows.networks.lite.LiteLPCNN`.
+    """
 
     _method = "lpcnn"

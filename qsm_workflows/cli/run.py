@@ -31,6 +31,7 @@ ALL_METHODS = (
     "ir2qsm",
     "lpcnn",
 )
+_STUDY_METHODS = ("tkd", "ilsqr", "medi", "xqsmindividual", "xqsmcropped", "deepqsm")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -165,7 +166,7 @@ def _preset_help() -> str:
     """Every preset, with what it takes."""
     return "; ".join(
         f"{name}, {preset.summary}: --bgremove {preset.background_removal} --method "
-        f"{' '.join(preset.methods) if preset.methods else 'tkd ilsqr medi, networks with weights'}"
+        f"{' '.join(preset.methods or _STUDY_METHODS)}"
         + "".join(
             f" --param {step}.{key}={value}"
             for step, values in preset.parameters.items()

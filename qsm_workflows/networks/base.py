@@ -24,6 +24,9 @@ class InversionNetwork(nn.Module):
     """Whether inference gives the mean over the field and its mirror images. The physics is
     the same in all of them, and part of the network's error is not."""
 
+    repeats: ClassVar[int] = 1
+    """How often each convolution is run for one field, which progress counts by."""
+
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions for entries of the authors' checkpoints, and our names for them."""
 

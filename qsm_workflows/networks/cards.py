@@ -64,8 +64,9 @@ def check_card(path: Path, sha256: str) -> None:
     """
     card = read_card(path)
     if card is not None and card["sha256"] != sha256:
+        ours = path.parent == weights.package_folder()
+        remedy = "install qsm-workflows again" if ours else "install it again, or remove the card"
         raise ValueError(
             f"{path} has SHA-256 {sha256}, but its card {card_path(path).name} says "
-            f"{card['sha256']}: the file is damaged or was exchanged; install it again, or "
-            "remove the card"
+            f"{card['sha256']}: the file is damaged or was exchanged; {remedy}"
         )

@@ -27,6 +27,9 @@ from .xqsm import XQSM
 
 StateDict = Mapping[str, torch.Tensor]
 
+_NESTED = ("model_state", "model_state_dict", "state_dict")
+"""Where a checkpoint of training keeps the state dict: the first is that of LPCNN's authors."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -76,8 +79,8 @@ def read_checkpoint(path: str | Path, method: str | None = None) -> Checkpoint:
     ----------
     path : str or pathlib.Path
         ``.safetensors`` as written by :func:`write_checkpoint`, or a state dict saved by
-        torch (``.pth``), with or without the prefix ``module.`` of DataParallel. Nothing
-        but tensors is ever unpickled.
+        torch (``.pth``), by itself or as part of a checkpoint of training, with or without
+        the prefix ``module.`` of DataParallel. Nothing but tensors is ever unpickled.
     method : str, optional
         Inversion that the weights must serve, a key of
         :data:`qsm_workflows.networks.methods.NETWORK_METHODS`. Those of xQSM take the
@@ -179,6 +182,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             f"{path} {wrong}; fetch it again, or save the network's state_dict() alone with "
             "torch.save"
         ) from None
+    if isinstance(content, Mapping):
+        content = next((content[name] for name in _NESTED if name in content), content)
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):
@@ -261,7 +266,8 @@ def _load(network: nn.Module, path: Path, state: StateDict) -> None:
             advice = (
                 ". LPCNN's authors keep the mean and the standard deviation of χ, in ppm, in "
                 "train_gt_mean.npy and train_gt_std.npy: add them to the state dict as the "
-                "scalar tensors chi_mean and chi_std, and save it again with torch.save"
+                "scalar tensors chi_mean and chi_std (where the file has model_state, to that), "
+                "and save it again with torch.save"
             )
         raise ValueError(
             f"{path} does not fit {type(network).__name__} of width {network.width}: "

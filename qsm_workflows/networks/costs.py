@@ -3,7 +3,7 @@
 Measured with :func:`qsm_workflows.networks.inference.apply_network` on one thread of an
 AMD EPYC (AVX-512 with bfloat16, torch 2.13) shared with other work: process CPU time, and
 the growth of the peak resident memory, over the voxels of a cube of 96 (IR2QSM and LPCNN:
-64) a side.
+64) a side, as benchmarks/inference.py does.
 """
 
 from dataclasses import dataclass

@@ -149,18 +149,25 @@ def check_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If there is no such device on this machine.
+        If there is no such device on this machine, or it is of a kind that networks are not
+        run on.
     """
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'") from error
+        raise ValueError(_unknown_device(device)) from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(_unknown_device(device))
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {device!r} was asked for but torch sees {torch.cuda.device_count()} CUDA "
             "devices; use device='cpu', or install a CUDA build of torch and its driver"
         )
     return found
+
+
+def _unknown_device(device: str) -> str:
+    return f"unknown device {device!r}; use 'cpu', 'cuda' or 'cuda:1'"
 
 
 def fastest_dtype(device: torch.device) -> str:
@@ -230,14 +237,15 @@ def _occupied(network: InversionNetwork, volume: torch.Tensor) -> Slices:
 def _reporting(network: InversionNetwork, progress: Progress | None, runs: int) -> Iterator[None]:
     """Report each convolution of a network that is run so many times."""
     layers = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
+    calls = runs * network.repeats * len(layers)
     done = 0
 
     def step(*_: object) -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            # A network may use a layer more than once, or not at all.
-            progress(min(done / (runs * len(layers)), 1.0))
+            # A network may leave out a layer.
+            progress(min(done / calls, 1.0))
 
     hooks = [] if progress is None else [layer.register_forward_hook(step) for layer in layers]
     try:
@@ -290,7 +298,7 @@ def _infer(
 
 
 def _less_memory(network: InversionNetwork, shape: Shape3, dtype: str, tile: int | None) -> str:
-    """What takes less memory, as keywords and as options of the command line."""
+    """What takes less memory: keywords, and how the command line takes them."""
     ways = []
     if dtype == "float32":
         ways.append("dtype='bfloat16' (--dtype bfloat16)")
@@ -299,7 +307,9 @@ def _less_memory(network: InversionNetwork, shape: Shape3, dtype: str, tile: int
         # A tile sees as much as the whole volume where the halo is as wide.
         if _largest_piece(shape, _SMALL_TILE, network.halo) < whole:
             ways.append(f"tile={_SMALL_TILE} (--tile {_SMALL_TILE})")
-    return ", ".join((*ways, "a thinner slab", "a narrower network or another device (--device)"))
+    in_a_run = "; a run takes --dtype and --tile as --param METHOD.dtype and METHOD.tile"
+    others = "a thinner slab", "a narrower network or another device (--device)"
+    return ", ".join((*ways, *others)) + (in_a_run if ways else "")
 
 
 def _largest_piece(shape: Shape3, tile: int, halo: int) -> int:

@@ -127,6 +127,7 @@ class LiteLPCNN(LiteNetwork):
 
     trunk: LPCNN
     multiple = 2
+    repeats = LPCNN.repeats
 
     def __init__(self, width: int = 16) -> None:
         # A small network has no channels to spare for dropout. The field is scaled to a mean

@@ -56,6 +56,8 @@ class LPCNN(InversionNetwork):
     MICCAI (2020).
     """
 
+    repeats = STEPS
+
     chi_mean: torch.Tensor
     chi_std: torch.Tensor
 

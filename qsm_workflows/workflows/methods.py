@@ -144,7 +144,7 @@ METHODS: Mapping[str, Method] = Named(
 )
 """Every inversion, in the order of reports; networks at their full published width.
 
-Networks that are not taken by default are where there are weights of them."""
+Networks that are not taken by default are where a user has added weights of them."""
 
 
 def total_field_methods(methods: Iterable[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class Preset:
         Key of :data:`qsm_workflows.workflows.methods.BACKGROUND_REMOVALS`.
     methods : tuple of str or None
         Keys of :data:`qsm_workflows.workflows.methods.METHODS`; None takes those of the study
-        and every network that has weights.
+        and the networks that a user has added weights for.
     parameters : mapping
         Node inputs that differ from their defaults: step or method → name → value.
     """

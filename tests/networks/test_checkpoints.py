@@ -86,12 +86,14 @@ def test_ir2qsm_loads_with_the_names_of_its_authors(tmp_path):
 def test_original_lpcnn_lacks_the_scale_of_chi(tmp_path):
     path = tmp_path / "lpcnn.pth"
     state = LPCNN(8).state_dict()
-    torch.save({k: v for k, v in state.items() if not k.startswith("chi_")}, path)
+    published = {k: v for k, v in state.items() if not k.startswith("chi_")}
+    torch.save({"epoch": 99, "model_state": published}, path)
     with pytest.raises(
         ValueError, match=r"chi_mean is missing; chi_std is missing\..* add them to the state dict"
     ):
         read_checkpoint(path)
-    torch.save(state | {"chi_mean": torch.tensor(0.01), "chi_std": torch.tensor(0.03)}, path)
+    scale = {"chi_mean": torch.tensor(0.01), "chi_std": torch.tensor(0.03)}
+    torch.save({"epoch": 99, "model_state": published | scale}, path)
     assert read_checkpoint(path).network.chi_std == 0.03
 
 
@@ -138,9 +140,21 @@ def test_nobody_is_told_to_let_a_file_run_code(tmp_path, trained, save):
     assert "weights_only" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_training_checkpoint_is_no_plain_state_dict(tmp_path, trained):
+@pytest.mark.parametrize("name", ["model_state", "model_state_dict", "state_dict"])
+def test_checkpoint_of_training_holds_the_state_dict(tmp_path, trained, name):
     path = tmp_path / "training.pth"
-    torch.save({"epoch": 3, "model_state_dict": trained.state_dict()}, path)
+    state = {f"module.{key}": value for key, value in trained.state_dict().items()}
+    torch.save({"epoch": 3, "optimizer": {"lr": 1e-3}, name: state}, path)
+    read = read_checkpoint(path).network.state_dict()
+    assert all(torch.equal(read[key], value) for key, value in trained.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "content", [{"epoch": 3, "net": {"a": torch.ones(1)}}, {"state_dict": {"epoch": 3}}, [1, 2]]
+)
+def test_no_state_dict(tmp_path, content):
+    path = tmp_path / "training.pth"
+    torch.save(content, path)
     with pytest.raises(ValueError, match="no plain state dict"):
         read_checkpoint(path)
 

@@ -157,7 +157,10 @@ def test_networks_that_need_the_whole_volume_refuse_tiles():
         apply_network(XQSM(8), field, mask, ISOTROPIC, tile=0)
 
 
-@pytest.mark.parametrize(("kind", "tile"), [(XQSM, None), (UNet, 8), (LPCNN, None), (LiteQSM, 16)])
+@pytest.mark.parametrize(
+    ("kind", "tile"),
+    [(XQSM, None), (UNet, 8), (LPCNN, None), (LiteQSM, 16), (LiteIR2QSM, None), (LiteLPCNN, None)],
+)
 def test_progress_goes_from_nothing_to_all(kind, tile):
     field, mask = _blobs((16, 16, 16))
     parts = []
@@ -166,6 +169,8 @@ def test_progress_goes_from_nothing_to_all(kind, tile):
     assert 0 < parts[0] < 0.1
     assert parts[-1] == 1
     assert len(set(parts)) > 10
+    # All of it is said when all of it is done.
+    assert sum(part == 1 for part in parts) <= 2
 
 
 def test_automatic_precision_is_one_of_the_two():
@@ -274,6 +279,8 @@ def _part(where):
         ),
         ({"dtype": "int8"}, "dtype"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"device": "mps"}, "unknown device 'mps'"),
+        ({"device": "meta"}, "unknown device 'meta'"),
         ({"device": "cuda:99"}, "CUDA"),
     ],
 )
@@ -336,3 +343,4 @@ def test_only_what_takes_less_memory_is_advised(
         apply_network(kind(4), np.ones(shape), np.ones(shape), ISOTROPIC, **keywords)
     assert ("dtype='bfloat16' (--dtype bfloat16)" in str(error.value)) is precision
     assert ("tile=64 (--tile 64)" in str(error.value)) is tiles
+    assert ("--param METHOD." in str(error.value)) is (precision or tiles)

@@ -270,3 +270,15 @@ def test_a_run_of_no_step_may_still_start_from_weights(config, pool, tmp_path, t
 def test_weights_of_another_width_are_no_start(config, pool, tmp_path, trained):
     with pytest.raises(ValueError, match="width 2, but the configuration is of unet, width 4"):
         train(dataclasses.replace(config, width=4), pool, tmp_path / "second", start=trained)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_a_gpu_goes_on_where_it_stopped(config, pool, tmp_path, monkeypatch):
+    train(config, pool, tmp_path / "cpu")
+    stopped(config, pool, tmp_path / "cuda", monkeypatch, 3, device="cuda")
+    _, progress = train(config, pool, tmp_path / "cuda", device="cuda")
+    assert progress.step == config.steps
+    here, there = ([loss for loss, _ in curve(tmp_path / name)] for name in ("cpu", "cuda"))
+    # The same patches, in bfloat16.
+    assert there == pytest.approx(here, rel=0.05)

@@ -83,6 +83,8 @@ def test_no_number_takes_what_no_algorithm_does(step, name, trait):
 
 def test_choices_of_the_command_line_are_the_methods_there_are():
     assert tuple(METHODS) == run.ALL_METHODS
+    by_default = tuple(name for name, method in METHODS.items() if method.by_default)
+    assert by_default == run._STUDY_METHODS
     assert tuple(BACKGROUND_REMOVALS) == run.BACKGROUND_REMOVALS
     for step, known in (("bgremove", BACKGROUND_REMOVALS), ("invert", METHODS)):
         nodes = {method.name: steps._load(method.interface) for method in steps._STEPS[step][1]}
