@@ -72,8 +72,8 @@ def pool_origin(config: TrainingConfig, anatomy: Path | None) -> dict[str, Any]:
     dict
         ``generator``, and as ``anatomy`` the digest of the label images, None without any.
     """
-    is_read = anatomy is not None and config.volumes != "shapes"
-    return {"generator": GENERATOR, "anatomy": fingerprint(anatomy) if is_read else None}
+    digest = None if anatomy is None or config.volumes == "shapes" else fingerprint(anatomy)
+    return {"generator": GENERATOR, "anatomy": digest}
 
 
 def make_pool(
