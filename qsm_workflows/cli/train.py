@@ -170,7 +170,7 @@ def _card(
     from qsm_workflows.networks.inference import fastest_dtype
 
     if device == "cpu":
-        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+        hardware = f"{_processor()}, {torch.get_num_threads()} thread(s)"
     else:
         hardware = torch.cuda.get_device_name(device)
     return {
@@ -188,6 +188,17 @@ def _card(
         "hardware": hardware,
         **({"started_from": progress.started_from} if progress.started_from else {}),
     }
+
+
+def _processor() -> str:
+    """Kind of the processor, and its model where Linux tells it."""
+    kind = f"{platform.machine()} CPU"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").splitlines()
+    except OSError:
+        return kind
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{kind} ({models[0]})" if models else kind
 
 
 def _report(line: str) -> None:

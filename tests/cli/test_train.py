@@ -1,10 +1,13 @@
 import json
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from qsm_workflows.cli import train
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.checkpoints import read_checkpoint
 from qsm_workflows.training.anatomy import fingerprint
@@ -49,6 +52,26 @@ def test_the_card_says_everything_once(config, tmp_path):
     assert card["steps"] < 5000
     assert card["clip"] == 3
     assert card["precision"] in ("float32", "bfloat16")
+    assert card["hardware"] == f"{train._processor()}, {torch.get_num_threads()} thread(s)"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: Some CPU: 2\n\nmodel name\t: another\n", " (Some CPU: 2)"),
+        ("processor\t: 0\n", ""),
+        (None, ""),
+    ],
+)
+def test_the_card_names_the_processor(monkeypatch, told, expected):
+    def read_text(path, **options):
+        assert path == Path("/proc/cpuinfo")
+        if told is None:
+            raise FileNotFoundError
+        return told
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert train._processor() == f"{platform.machine()} CPU{expected}"
 
 
 def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
