@@ -5,7 +5,8 @@
 
 The first line draws volumes that training has made; the second makes brains of the label images in
 DATA, those that a configuration with this seed gets. Sections go through the pallida and, sagittal,
-between the hemispheres; the window is that of the package's figures. The head takes a minute of CPU.
+between the hemispheres; the window is that of the package's figures. The head takes
+a minute of CPU.
 """
 
 import argparse
