@@ -3,7 +3,7 @@
     python benchmarks/ship.py runs/cropped/xqsm-cropped.safetensors --title "xQSM-Cropped, small \\
         trunk" --failure "…" --failure "…" --remark "…"
     python benchmarks/networks.py cropped=qsm_workflows/weights/xqsm-cropped.safetensors \\
-        --seed 800 --heads 3 --classical --cache /tmp/networks --card
+        --seed 800 --heads 2 --classical --cache /tmp/networks --card
 
 The first line copies the file under its own name and writes the card that training left together
 with licences and what is known to fail; the second adds the accuracy, and a third without

@@ -78,3 +78,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data folder is not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def anatomy(tmp_path):
+    """Label images to train on, of one whole brain: a box of grey matter with nuclei in it."""
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[2:22, 2:22, 2:22] = 1
+    for index, place in enumerate((6, 10, 14, 17), start=2):
+        labels[5:8, place, 12] = labels[16:19, place, 12] = index
+    labels[4:20, 4, 4] = 6
+    folder = tmp_path / "anatomy" / "head"
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), folder / "a_dseg.nii.gz")
+    names = ("GM", "Caudate", "Putamen", "GP", "Thalamus", "WM")
+    rows = [f"{index}\t{name}" for index, name in enumerate(names, start=1)]
+    (folder / "dseg.tsv").write_text("\n".join(["index\tname", *rows]) + "\n")
+    return tmp_path / "anatomy"

@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> int:
     from qsm_workflows.networks.methods import named_weights
     from qsm_workflows.training.config import TrainingConfig, builtin_configs
     from qsm_workflows.training.loop import check_run, train
-    from qsm_workflows.training.pool import make_pool
+    from qsm_workflows.training.pool import make_pool, pool_origin
 
     if not args.minutes > 0:
         raise ValueError(f"--minutes must be positive, not {args.minutes}")
@@ -102,7 +102,7 @@ def main(args: argparse.Namespace) -> int:
     started = time.monotonic()
     config = TrainingConfig.read(path)
     start = read_checkpoint(named_weights(args.start), config.method) if args.start else None
-    check_run(config, args.out, start)
+    check_run(config, args.out, pool_origin(config, args.anatomy), start)
     check_device(args.device)
     torch.set_num_threads(args.threads)
     # Numbers so small that the processor needs a hundred times as long for them.
@@ -168,10 +168,9 @@ def _card(
     import torch
 
     from qsm_workflows.networks.inference import fastest_dtype
-    from qsm_workflows.training.pool import GENERATOR
 
     if device == "cpu":
-        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+        hardware = f"{_processor()}, {torch.get_num_threads()} thread(s)"
     else:
         hardware = torch.cuda.get_device_name(device)
     return {
@@ -180,7 +179,7 @@ def _card(
         "planned_steps": config.steps,
         "voxel_size": 1.0,
         "data": f"{len(pool)} volumes of {pool.source}",
-        "generator": GENERATOR,
+        **pool.origin,
         "loss": "mean squared error relative to the patch's mean |field|",
         "optimiser": "Adam",
         "precision": fastest_dtype(torch.device(device)),
@@ -189,6 +188,17 @@ def _card(
         "hardware": hardware,
         **({"started_from": progress.started_from} if progress.started_from else {}),
     }
+
+
+def _processor() -> str:
+    """Kind of the processor, and its model where Linux tells it."""
+    kind = f"{platform.machine()} CPU"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").splitlines()
+    except OSError:
+        return kind
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{kind} ({models[0]})" if models else kind
 
 
 def _report(line: str) -> None:

@@ -1,12 +1,12 @@
 """Brains as label volumes, from which training volumes are made."""
 
-import contextlib
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,9 @@ _OTHER_NAMES = {
 _LARGEST_MISFIT = 8.0
 """Millimetres between landmarks laid on each other, above which labels must be wrong."""
 
+_LONGEST_REASON = 400
+"""Characters of why donors do not fit, of which there may be hundreds."""
+
 _LANDMARKS = ("thalamus", "caudate", "putamen", "pallidum")
 """By which two brains are laid on each other, and which are exchanged."""
 
@@ -70,20 +73,21 @@ class LabelSet:
     labels: Labels
     affine: NDArray[np.float64]
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it holds a cortex."""
-        return bool(np.any(self.labels == CODES["white_matter"]))
-
     @cached_property
     def landmarks(self) -> NDArray[np.float64]:
-        """Centres of both halves of each landmark, (8, 3), mm."""
+        """Centres of both halves of each landmark, (8, 3), mm.
+
+        Raises
+        ------
+        ValueError
+            If there is a landmark without two halves.
+        """
         points = []
         for name in _LANDMARKS:
             voxels = np.argwhere(self.labels == CODES[name])
-            if not len(voxels):
-                raise ValueError(f"a label set has no {name}; it cannot be laid on another")
             x, *_ = positions = (voxels @ self.affine[:3, :3].T + self.affine[:3, 3]).T
+            if len(np.unique(x)) < 2:
+                raise ValueError(f"no left and right {name}")
             left = x < x.mean()
             points += [positions[:, left].mean(axis=1), positions[:, ~left].mean(axis=1)]
         return np.array(points)
@@ -212,12 +216,12 @@ class Anatomies:
         Raises
         ------
         ValueError
-            If none of them is a whole brain.
+            If none of them is a whole brain, or one that should be lacks a large nucleus.
         """
         images = list(find_label_images(folder))
         tables = {table: _read_table(table).values() for _, table in images}
         whole = {table for table, codes in tables.items() if CODES["white_matter"] in codes}
-        heads = [_cropped(read_labels(*pair)) for pair in images if pair[1] in whole]
+        heads = [_read_head(*pair) for pair in images if pair[1] in whole]
         donors = [pair for pair in images if pair[1] not in whole]
         if not heads:
             raise ValueError(
@@ -229,15 +233,44 @@ class Anatomies:
         return cls(heads, donors, source)
 
     def draw(self, rng: np.random.Generator) -> LabelSet:
-        """One of the heads, mostly with nuclei of another person."""
+        """One of the heads, mostly with nuclei of another person.
+
+        Raises
+        ------
+        ValueError
+            If none of the donors can be laid on it.
+        """
         head = self.heads[int(rng.integers(len(self.heads)))]
         if not self.donors or rng.random() < 0.1:
             return head
-        while True:
-            # One in thirty of the public sets has its labels shifted.
+        # One in thirty of the public sets has its labels shifted.
+        unfit: dict[tuple[Path, Path], str] = {}
+        while len(unfit) < len(self.donors):
             donor = self.donors[int(rng.integers(len(self.donors)))]
-            with contextlib.suppress(ValueError):
+            if donor in unfit:
+                continue
+            try:
                 return graft(head, read_labels(*donor))
+            except ValueError as error:
+                unfit[donor] = f"{donor[0]}: {error}"
+        reasons = shorten("; ".join(unfit.values()), _LONGEST_REASON, placeholder=" …")
+        raise ValueError(
+            f"none of the {len(unfit)} label images that lend their nuclei fits the head "
+            f"({reasons}); mend them and their tables, or take them away"
+        )
+
+
+def _read_head(path: Path, table: Path) -> LabelSet:
+    """Read a whole brain, with the landmarks that every use of it needs."""
+    head = _cropped(read_labels(path, table))
+    try:
+        _ = head.landmarks
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is a whole brain by its table {table}, but has {error}; mend its labels or "
+            "the table, or take it away"
+        ) from error
+    return head
 
 
 def _cropped(brain: LabelSet, margin: int = 4) -> LabelSet:

@@ -45,7 +45,8 @@ def sampling_points(
     rng : numpy.random.Generator
     shape : tuple of int
     tilt : float
-        Standard deviation of the rotation about each axis, degrees, at most twice that.
+        Greatest rotation about each axis, degrees, where a normal distribution with half of
+        it as standard deviation is cut off.
     stretch : float
         Greatest relative change of size along each axis.
 

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ BATCH_NORM_MOMENTUM = 0.02
 HISTORY = (
     "data",
     "generator",
+    "anatomy",
     "mode",
     "patches",
     "batch",
@@ -92,7 +94,7 @@ def train(
         As :func:`check_run`, or if the state in `folder` is damaged.
     """
     deadline = time.monotonic() + 60 * minutes
-    check_run(config, folder, start)
+    check_run(config, folder, pool.origin, start)
     torch.manual_seed(config.seed)
     if start is None:
         network = ARCHITECTURES[config.architecture].network(config.width)
@@ -102,7 +104,7 @@ def train(
     optimiser = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    progress = load_state(folder, config, network, optimiser)
+    progress = load_state(folder, config, pool.origin, network, optimiser)
     if start is not None and progress.step == 0:
         kept = {name: start.metadata[name] for name in HISTORY if name in start.metadata}
         progress.started_from = {"sha256": start.sha256, **kept}
@@ -124,30 +126,40 @@ def train(
             if report:
                 report(metrics.last_line())
         if time.monotonic() - saved > SAVE_SECONDS:
-            save_state(folder, config, network, optimiser, progress)
+            save_state(folder, config, pool.origin, network, optimiser, progress)
             saved = time.monotonic()
     run.stop()
-    save_state(folder, config, network, optimiser, progress)
+    save_state(folder, config, pool.origin, network, optimiser, progress)
     metrics.plot()
     return network.eval(), progress
 
 
-def check_run(config: TrainingConfig, folder: Path, start: Checkpoint | None = None) -> None:
+def check_run(
+    config: TrainingConfig,
+    folder: Path,
+    origin: Mapping[str, Any],
+    start: Checkpoint | None = None,
+) -> None:
     """Refuse, before any work, what :func:`train` could not begin or go on with.
 
     Parameters
     ----------
     config, folder, start
         As :func:`train` takes them.
+    origin : mapping
+        Of the volumes, as :func:`~qsm_workflows.training.pool.pool_origin` gives it.
 
     Raises
     ------
     ValueError
-        If the network cannot take the patches, `start` is of another network than the
-        configuration's, or the run in `folder` began otherwise or by another configuration.
+        If there is no such network, it cannot take the patches, `start` is of another network
+        than the configuration's, or the run in `folder` began otherwise, by another
+        configuration or on other volumes.
     """
+    # Built to see that it can be: some networks refuse some widths.
+    ARCHITECTURES[config.architecture].network(config.width)
     _check_patches(config)
-    progress = read_progress(folder, config)
+    progress = read_progress(folder, config, origin)
     if start is None:
         return
     if (start.architecture, start.network.width) != (config.architecture, config.width):

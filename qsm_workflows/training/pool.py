@@ -48,6 +48,8 @@ class Pool:
         about = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
         self.source: str = about["source"]
         """Of which anatomy the volumes are."""
+        self.origin: dict[str, Any] = {name: about[name] for name in ("generator", "anatomy")}
+        """As :func:`pool_origin` gives it."""
         self.chi = np.load(folder / "chi.npy", mmap_mode="r")
         self.mask = np.load(folder / "mask.npy", mmap_mode="r")
         field = folder / "field.npy"
@@ -55,6 +57,23 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.chi)
+
+
+def pool_origin(config: TrainingConfig, anatomy: Path | None) -> dict[str, Any]:
+    """What volumes are made by and of, which their configuration does not say.
+
+    Parameters
+    ----------
+    config, anatomy
+        As :func:`make_pool` takes them.
+
+    Returns
+    -------
+    dict
+        ``generator``, and as ``anatomy`` the digest of the label images, None without any.
+    """
+    digest = None if anatomy is None or config.volumes == "shapes" else fingerprint(anatomy)
+    return {"generator": GENERATOR, "anatomy": digest}
 
 
 def make_pool(
@@ -92,10 +111,7 @@ def make_pool(
         If time is up before all are made; the same call makes the rest.
     """
     deadline = time.monotonic() + 60 * minutes
-    wanted = {name: config.as_json()[name] for name in _KEYS} | {
-        "generator": GENERATOR,
-        "anatomy": None if config.volumes == "shapes" or not anatomy else fingerprint(anatomy),
-    }
+    wanted = {name: config.as_json()[name] for name in _KEYS} | pool_origin(config, anatomy)
     for name in (COMPLETE, UNFINISHED):
         if (folder / name).exists():
             _check_same(folder / name, wanted)

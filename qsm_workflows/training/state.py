@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -40,6 +41,7 @@ class Progress:
 def save_state(
     folder: Path,
     config: TrainingConfig,
+    origin: Mapping[str, Any],
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     progress: Progress,
@@ -52,6 +54,9 @@ def save_state(
         Of the run; the state goes into a sub-folder of it named by the step.
     config : TrainingConfig
         By which the run must go on.
+    origin : mapping
+        Of the volumes on which it must go on, as
+        :func:`~qsm_workflows.training.pool.pool_origin` gives it.
     network, optimiser, progress
         What to save; all in full precision, so that a resumed run is an unbroken one.
     """
@@ -64,7 +69,11 @@ def save_state(
     target.mkdir(parents=True)
     _save_parts(target, "weights", network.state_dict())
     _save_parts(target, "optimiser", _flat_state(optimiser))
-    record = asdict(progress) | {"folder": target.name, "config": config.as_json()}
+    record = asdict(progress) | {
+        "folder": target.name,
+        "config": config.as_json(),
+        "origin": dict(origin),
+    }
     # Until this file is replaced, the old state is the valid one.
     write_whole(record_file, lambda path: path.write_text(json.dumps(record)))
     for old in folder.glob("state-*"):
@@ -73,7 +82,11 @@ def save_state(
 
 
 def load_state(
-    folder: Path, config: TrainingConfig, network: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path,
+    config: TrainingConfig,
+    origin: Mapping[str, Any],
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
 ) -> Progress:
     """Bring network and optimiser to the saved state, if there is one.
 
@@ -82,9 +95,10 @@ def load_state(
     Raises
     ------
     ValueError
-        If the state is of another configuration or network, or damaged.
+        If the state is of another configuration, other volumes or another network, or
+        damaged.
     """
-    progress, source = _read_record(folder, config)
+    progress, source = _read_record(folder, config, origin)
     if progress.step:
         with _refusing(folder):
             network.load_state_dict(_load_parts(source, "weights"))
@@ -92,18 +106,20 @@ def load_state(
     return progress
 
 
-def read_progress(folder: Path, config: TrainingConfig) -> Progress:
+def read_progress(folder: Path, config: TrainingConfig, origin: Mapping[str, Any]) -> Progress:
     """How far the run in a folder has come, without its network.
 
     Raises
     ------
     ValueError
-        If it is of another configuration; the message names the keys that differ.
+        If it is of another configuration or on other volumes; the message names what differs.
     """
-    return _read_record(folder, config)[0]
+    return _read_record(folder, config, origin)[0]
 
 
-def _read_record(folder: Path, config: TrainingConfig) -> tuple[Progress, Path]:
+def _read_record(
+    folder: Path, config: TrainingConfig, origin: Mapping[str, Any]
+) -> tuple[Progress, Path]:
     """How far the run in a folder has come, and where its tensors are."""
     record_file = folder / "state.json"
     if not record_file.exists():
@@ -111,14 +127,20 @@ def _read_record(folder: Path, config: TrainingConfig) -> tuple[Progress, Path]:
     with _refusing(folder):
         record = json.loads(record_file.read_text())
         source = folder / record.pop("folder")
-        # States from before there was this entry have none.
-        saved = record.pop("config", {})
+        # States from before there were these entries have none.
+        saved, volumes = record.pop("config", {}), record.pop("origin", {})
         progress = Progress(**record)
     if progress.step == 0:
         return Progress(), folder
     if other := differences(saved, config.as_json()):
         raise ValueError(
             f"the run in {folder} has another configuration ({other}); go on with that one, or "
+            "use another folder"
+        )
+    if other := differences(volumes, origin):
+        raise ValueError(
+            f"the run in {folder} trains on other volumes ({other}); go on with the same label "
+            "images (--anatomy) and the version of the package that has the same generator, or "
             "use another folder"
         )
     return progress, source

@@ -1,12 +1,16 @@
 import json
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from qsm_workflows.cli import train
 from qsm_workflows.cli.main import main
 from qsm_workflows.networks.checkpoints import read_checkpoint
+from qsm_workflows.training.anatomy import fingerprint
 from qsm_workflows.training.config import TrainingConfig
 from qsm_workflows.training.pool import make_pool
 
@@ -39,14 +43,35 @@ def test_the_card_says_everything_once(config, tmp_path):
     out = tmp_path / "run"
     make_pool(out / "pool", TrainingConfig.read(config))
     command = ["train", str(config), "--out", str(out), "--minutes", "0.05", "--export"]
-    while not (out / "tiny.json").exists():
-        assert main(command) == 0
+    # On a busy machine time may be up before the first step.
+    while main(command) == 1:
+        pass
     card = json.loads((out / "tiny.json").read_text())
     wanted = TrainingConfig.read(config).as_json() | {"steps": card["steps"], "planned_steps": 5000}
     assert wanted.items() <= card.items()
     assert card["steps"] < 5000
     assert card["clip"] == 3
     assert card["precision"] in ("float32", "bfloat16")
+    assert card["hardware"] == f"{train._processor()}, {torch.get_num_threads()} thread(s)"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: Some CPU: 2\n\nmodel name\t: another\n", " (Some CPU: 2)"),
+        ("processor\t: 0\n", ""),
+        (None, ""),
+    ],
+)
+def test_the_card_names_the_processor(monkeypatch, told, expected):
+    def read_text(path, **options):
+        assert path == Path("/proc/cpuinfo")
+        if told is None:
+            raise FileNotFoundError
+        return told
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert train._processor() == f"{platform.machine()} CPU{expected}"
 
 
 def test_time_bounds_the_volumes_too(config, tmp_path, capsys):
@@ -149,10 +174,35 @@ def test_patches_that_the_network_cannot_take_are_refused_before_volumes_are_mad
     assert not out.exists()
 
 
+def test_a_width_that_no_network_has_is_refused_before_volumes_are_made(config, tmp_path, capsys):
+    text = config.read_text().replace("deepqsm", "xqsm").replace('"unet"', '"xqsm"')
+    config.write_text(text.replace("width = 2", "width = 5"))
+    out = tmp_path / "run"
+    assert main(["train", str(config), "--out", str(out)]) == 2
+    assert "width must be an even number of channels, not 5" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_another_configuration_is_refused_before_volumes_are_made(config, tmp_path, capsys):
     command = ["train", str(config), "--out", str(tmp_path / "run")]
     assert main(command) == 0
     config.write_text(config.read_text() + "seed = 5\n")
     assert main([*command, "--pool", str(tmp_path / "other")]) == 2
     assert "another configuration (seed is 0, not 5)" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_another_anatomy_is_refused_before_volumes_are_made(config, anatomy, tmp_path, capsys):
+    text = config.read_text().replace('"shapes"', '"mixed"')
+    config.write_text(text.replace("volume_shape = [16, 16, 16]", "volume_shape = [40, 40, 40]"))
+    command = ["train", str(config), "--out", str(tmp_path / "run"), "--anatomy", str(anatomy)]
+    assert main(command) == 0
+    card = json.loads((tmp_path / "run" / "tiny.json").read_text())
+    assert card["anatomy"] == fingerprint(anatomy)
+    with open(anatomy / "head" / "dseg.tsv", "a") as table:
+        table.write("9\tvein\n")
+    assert main([*command, "--pool", str(tmp_path / "other")]) == 2
+    message = capsys.readouterr().err
+    assert f"(anatomy is {card['anatomy']}, not {fingerprint(anatomy)})" in message
+    assert "the same label images" in message
     assert not (tmp_path / "other").exists()

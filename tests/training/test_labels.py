@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from qsm_workflows.phantom.susceptibility import MATERIALS
 from qsm_workflows.training.anatomy import CODES, LabelSet
 from qsm_workflows.training.fields import blur, noise, sample_labels, sampling_points
-from qsm_workflows.training.labels import brain_volume, draw_values, shapes_volume
+from qsm_workflows.training.labels import (
+    _CENTRES,
+    _IRON,
+    brain_volume,
+    draw_values,
+    shapes_volume,
+)
 from qsm_workflows.training.shapes import paint_lesions, paint_shapes, paint_veins
 
 SHAPE = (40, 48, 36)
@@ -35,6 +42,16 @@ def test_nothing_outside_the_mask():
     assert 0.05 < mask.float().mean() < 0.95
     assert not chi[~mask].any()
     assert chi[mask].abs().max() > 0.02
+
+
+def test_values_are_those_of_digital_heads():
+    """What the docstrings say of them."""
+    for name, value in _IRON.items():
+        if name in MATERIALS:
+            assert value == pytest.approx(MATERIALS[name].chi, abs=0.0151), name
+    for name, (mean, spread) in _CENTRES.items():
+        assert mean == pytest.approx(MATERIALS[name].chi, abs=spread), name
+        assert 2 <= spread / MATERIALS[name].chi_spread < 3.01, name
 
 
 def test_iron_is_drawn_widely():

@@ -13,6 +13,7 @@ from qsm_workflows.training import loop, state
 from qsm_workflows.training.loop import learning_rate, relative_error, train
 from qsm_workflows.training.metrics import read_metrics
 from qsm_workflows.training.patches import Batch
+from qsm_workflows.training.pool import GENERATOR
 
 
 @pytest.fixture(autouse=True)
@@ -124,24 +125,46 @@ def test_a_run_goes_on_by_its_configuration_only(config, pool, tmp_path, monkeyp
     assert progress.step == config.steps
 
 
-def without_configuration(folder):
-    """Make a state one of those from before it held the configuration."""
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"anatomy": "b2"}, r"\(anatomy is None, not b2\)"),
+        ({"generator": -1}, rf"\(generator is {GENERATOR}, not -1\)"),
+    ],
+)
+def test_a_run_goes_on_with_its_volumes_only(config, pool, tmp_path, monkeypatch, other, message):
+    stopped(config, pool, tmp_path, monkeypatch, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "origin", pool.origin | other)
+        with pytest.raises(ValueError, match=f"trains on other volumes {message}") as raised:
+            train(config, pool, tmp_path)
+    assert "use another folder" in str(raised.value)
+    _, progress = train(config, pool, tmp_path)
+    assert progress.step == config.steps
+
+
+def without(folder, *names):
+    """Make a state one of those from before it had these entries."""
     record = json.loads((folder / "state.json").read_text())
-    del record["config"]
+    for name in names:
+        del record[name]
     (folder / "state.json").write_text(json.dumps(record))
 
 
-def test_a_state_without_a_configuration_goes_on(config, pool, tmp_path, monkeypatch):
+@pytest.mark.parametrize("names", [("origin",), ("origin", "config")])
+def test_a_state_from_before_goes_on(config, pool, tmp_path, monkeypatch, names):
     stopped(config, pool, tmp_path, monkeypatch, 2)
-    without_configuration(tmp_path)
+    without(tmp_path, *names)
     _, progress = train(config, pool, tmp_path)
     assert progress.step == config.steps
-    assert json.loads((tmp_path / "state.json").read_text())["config"]["steps"] == config.steps
+    record = json.loads((tmp_path / "state.json").read_text())
+    assert record["config"]["steps"] == config.steps
+    assert record["origin"] == pool.origin
 
 
 def test_state_of_another_network_is_refused(config, pool, tmp_path, monkeypatch):
     stopped(config, pool, tmp_path, monkeypatch, 1)
-    without_configuration(tmp_path)
+    without(tmp_path, "config")
     other = dataclasses.replace(config, method="ir2qsm", architecture="ir2qsm")
     with pytest.raises(ValueError, match="holds no state of this run") as raised:
         train(other, pool, tmp_path)
@@ -183,7 +206,7 @@ def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
     for step in (1, 2):
         sum(p.sum() for p in network.parameters()).backward()
         optimiser.step()
-        state.save_state(tmp_path, config, network, optimiser, state.Progress(step=step))
+        state.save_state(tmp_path, config, {}, network, optimiser, state.Progress(step=step))
     files = list(tmp_path.glob("state-*/*"))
     # Only the newest state is kept, whole.
     assert {path.parent.name for path in files} == {"state-00000002"}
@@ -191,7 +214,7 @@ def test_state_is_kept_in_files_of_limited_size(config, tmp_path, monkeypatch):
     assert max(path.stat().st_size for path in files) < 2000 + largest + 20_000
     other = ARCHITECTURES["unet"].network(2)
     restored = torch.optim.Adam(other.parameters())
-    assert state.load_state(tmp_path, config, other, restored).step == 2
+    assert state.load_state(tmp_path, config, {}, other, restored).step == 2
     for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     saved, loaded = optimiser.state_dict()["state"], restored.state_dict()["state"]

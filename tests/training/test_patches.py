@@ -65,7 +65,7 @@ def test_patches_that_are_never_filled_are_refused(tmp_path):
     mask[0, 12:20, 12:20, 12:20] = True
     np.save(tmp_path / "mask.npy", mask)
     np.save(tmp_path / "chi.npy", mask.astype(np.float16))
-    (tmp_path / "pool.json").write_text('{"source": "one box"}')
+    (tmp_path / "pool.json").write_text('{"source": "one box", "generator": 0, "anatomy": null}')
     with pytest.raises(ValueError, match=r"none lies to 30% in the mask .* use smaller patches"):
         draw(Pool(tmp_path), "individual")
 
