@@ -53,7 +53,7 @@ class LiteNetwork(InversionNetwork):
 
 
 class LiteQSM(LiteNetwork):
-    """Residual octave U-net at half the resolution, for a thirtieth of xQSM's work.
+    """Residual octave U-net at half the resolution: an image takes a thirtieth of xQSM's work.
 
     Parameters
     ----------
