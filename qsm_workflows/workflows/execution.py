@@ -239,7 +239,7 @@ def configure_nipype(crash_dir: Path) -> None:
     Workflows copy the configuration when they are made, so a later call has no effect.
     """
     # Nipype's SLURM plugin and crash reports ask for these without looking.
-    os.environ.setdefault("LOGNAME", getpass.getuser())
+    os.environ.setdefault("LOGNAME", _login_name())
     nipype_config.update_config(
         {
             "execution": {
@@ -257,6 +257,14 @@ def configure_nipype(crash_dir: Path) -> None:
             "logging": {"log_to_file": False},
         }
     )
+
+
+def _login_name() -> str:
+    """Name of the user; a container may run as a number that has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"UID{os.getuid()}"
 
 
 @contextmanager
