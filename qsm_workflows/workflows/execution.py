@@ -23,6 +23,8 @@ from nipype import config as nipype_config
 from nipype.pipeline import engine as pe
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
+from .slurm import StudySLURM
+
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 
@@ -298,7 +300,8 @@ def run_workflow(
     ----------
     workflow : nipype Workflow
     plugin : str
-        Nipype plugin; ``MultiProc`` is replaced by :class:`StudyMultiProc`.
+        Nipype plugin; ``MultiProc`` is replaced by :class:`StudyMultiProc`, ``SLURM`` by
+        :class:`qsm_workflows.workflows.slurm.StudySLURM`.
     plugin_args : mapping
         Arguments of the plugin.
     crash_dir : Path
@@ -320,6 +323,8 @@ def run_workflow(
     runner: Any = plugin
     if plugin == "MultiProc":
         runner = StudyMultiProc(arguments, log_file, on_report)
+    elif plugin == "SLURM":
+        runner = StudySLURM(arguments)
     # Nipype collects garbage for every node that it submits. What is there already is no
     # garbage: frozen, it is not looked through each time.
     gc.freeze()
