@@ -1,6 +1,7 @@
 """Nodes as jobs of SLURM, with stand-ins for its commands that run a job at once or lose it."""
 
 import sys
+from itertools import pairwise
 
 import pytest
 from nipype.interfaces.utility import Function
@@ -65,7 +66,7 @@ def run(tmp_path):
         configure_nipype(tmp_path / "crashes")
         workflow = pe.Workflow(name="wf", base_dir=str(tmp_path))
         workflow.add_nodes(list(nodes))
-        for first, second in zip(nodes, nodes[1:], strict=False):
+        for first, second in pairwise(nodes):
             if second.name.startswith("after"):
                 workflow.connect(first, "out", second, "value")
         ended = []
@@ -117,7 +118,7 @@ def test_a_killed_job_does_not_pass_on_the_result_of_an_earlier_run(cluster, run
 
 
 def test_a_refused_job_is_told_and_nothing_is_left_in_the_queue(cluster, run):
-    with pytest.raises(RuntimeError, match="refused.*no node has so much memory"):
+    with pytest.raises(RuntimeError, match=r"refused.*no node has so much memory"):
         run(node("waiting"), node("first"), node("after_refused"))
     assert (cluster / "cancelled").read_text() == (cluster / "queue").read_text()
 
