@@ -23,6 +23,8 @@ from nipype import config as nipype_config
 from nipype.pipeline import engine as pe
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
+from .slurm import StudySLURM
+
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 
@@ -239,7 +241,7 @@ def configure_nipype(crash_dir: Path) -> None:
     Workflows copy the configuration when they are made, so a later call has no effect.
     """
     # Nipype's SLURM plugin and crash reports ask for these without looking.
-    os.environ.setdefault("LOGNAME", getpass.getuser())
+    os.environ.setdefault("LOGNAME", _login_name())
     nipype_config.update_config(
         {
             "execution": {
@@ -257,6 +259,14 @@ def configure_nipype(crash_dir: Path) -> None:
             "logging": {"log_to_file": False},
         }
     )
+
+
+def _login_name() -> str:
+    """Name of the user; a container may run as a number that has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"UID{os.getuid()}"
 
 
 @contextmanager
@@ -290,7 +300,8 @@ def run_workflow(
     ----------
     workflow : nipype Workflow
     plugin : str
-        Nipype plugin; ``MultiProc`` is replaced by :class:`StudyMultiProc`.
+        Nipype plugin; ``MultiProc`` is replaced by :class:`StudyMultiProc`, ``SLURM`` by
+        :class:`qsm_workflows.workflows.slurm.StudySLURM`.
     plugin_args : mapping
         Arguments of the plugin.
     crash_dir : Path
@@ -312,6 +323,8 @@ def run_workflow(
     runner: Any = plugin
     if plugin == "MultiProc":
         runner = StudyMultiProc(arguments, log_file, on_report)
+    elif plugin == "SLURM":
+        runner = StudySLURM(arguments)
     # Nipype collects garbage for every node that it submits. What is there already is no
     # garbage: frozen, it is not looked through each time.
     gc.freeze()

@@ -133,3 +133,18 @@ def test_reason_of_a_failure_is_that_of_the_node(run, plugin):
     assert failures[0].reason == "ValueError: the value 1 is wrong; use another"
     assert read_crashes([failures[0].crash_file])[0].node == "wf.broken"
     assert os.path.isfile(failures[0].crash_file)
+
+
+def test_a_user_without_a_name_runs_nodes(monkeypatch, tmp_path):
+    """As in a container that runs as the number of a user outside."""
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")
+    # After it was set, so that what the code sets is taken back.
+    monkeypatch.delenv("LOGNAME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    configure_nipype(tmp_path)
+    assert os.environ["LOGNAME"] == f"UID{os.getuid()}"
