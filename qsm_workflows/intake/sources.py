@@ -274,7 +274,7 @@ def _match(text: str, labels: Mapping[str, str], folder: Path) -> dict[_Key, lis
         if keys != before:
             raise ValueError(
                 f"{other} and {name} are named as one scan, with and without the key of a label "
-                f"(sub-01 and 01); rename those of one of them"
+                "(sub-01 and 01); rename those of one of them"
             )
     if not found:
         raise ValueError(f"{text} matches no file in {folder.absolute()}")

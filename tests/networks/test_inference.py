@@ -115,12 +115,25 @@ def test_bfloat16_differs_little():
 
 
 @pytest.mark.parametrize("kind", [XQSM, UNet, DeepQSM, LiteQSM, LiteUNet])
-def test_tiles_give_what_the_whole_volume_gives(kind):
+@pytest.mark.parametrize(
+    ("device", "tolerance"),
+    [
+        ("cpu", 1e-5),
+        pytest.param(
+            *("cuda", 1e-4),
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+            ],
+        ),
+    ],
+)
+def test_tiles_give_what_the_whole_volume_gives(kind, device, tolerance):
     network = _lively(kind(4))
     field, mask = _blobs((24, 20, 2 * network.halo + 70))
-    whole = apply_network(network, field, mask, ISOTROPIC)
-    tiled = apply_network(network, field, mask, ISOTROPIC, tile=30)
-    np.testing.assert_allclose(tiled, whole, atol=1e-5 * np.abs(whole).max())
+    whole = apply_network(network, field, mask, ISOTROPIC, device=device)
+    tiled = apply_network(network, field, mask, ISOTROPIC, device=device, tile=30)
+    np.testing.assert_allclose(tiled, whole, atol=tolerance * np.abs(whole).max())
     assert np.std((whole - field)[mask]) > 0.01 * np.std(field[mask])
 
 

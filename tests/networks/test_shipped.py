@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from qsm_workflows.algorithms.dipole import forward_field
 from qsm_workflows.networks.cards import check_card, read_card
@@ -25,9 +26,9 @@ def sources(iron: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return chi.astype(np.float32), brain, nuclei
 
 
-def contrast(network, chi, brain, nuclei, keep, dtype="auto") -> float:
+def contrast(network, chi, brain, nuclei, keep, dtype="auto", device="cpu") -> float:
     field = forward_field(chi, *GEOMETRY)[:, :, keep]
-    found = apply_network(network, field, brain[:, :, keep], *GEOMETRY, dtype=dtype)
+    found = apply_network(network, field, brain[:, :, keep], *GEOMETRY, dtype=dtype, device=device)
     inside = nuclei[:, :, keep]
     return float(found[inside].mean() - found[brain[:, :, keep] & ~inside].mean())
 
@@ -67,3 +68,14 @@ def test_half_precision_changes_no_regional_value(path):
     )
     assert rounded == pytest.approx(exact, rel=0.005)
     assert rounded != exact
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_gpu_gives_what_the_cpu_gives(path, dtype):
+    network = read_checkpoint(path).network
+    here = contrast(network, *sources(0.15), SLAB, "float32")
+    there = contrast(network, *sources(0.15), SLAB, dtype, "cuda")
+    assert there == pytest.approx(here, rel=0.005)
